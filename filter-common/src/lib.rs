@@ -1,0 +1,28 @@
+//! Facts and decisions: bytes become a [`Segment`], a segment and the state of its
+//! flow become a [`Decision`].
+//!
+//! Nothing here knows a kernel, a clock or a map. The packet programs, the loader, the
+//! tests and every later tool call the same code, so that what is verified is what runs.
+//! The rules (R1, R2, disarm, lifetimes) are described in `docs/architecture.md`.
+
+#![cfg_attr(not(test), no_std)]
+#![warn(
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
+
+pub mod close;
+pub mod expiry;
+pub mod policy;
+pub mod segment;
+pub mod seq;
+pub mod verdict;
+pub mod wire;
+
+pub use close::{Change, ClientHalf, Decision, Flow, Phase, ServerHalf, decide};
+pub use policy::{Mode, Policy, Ticks};
+pub use segment::{Direction, Flags, FlowKey, Segment};
+pub use seq::SeqNum;
+pub use verdict::{Reason, Verdict};

@@ -1,0 +1,407 @@
+//! Bytes become facts, wherever the bytes come from.
+//!
+//! Two steps, because an ordinary packet needs only the first: [`locate`] finds the TCP
+//! header and hashes the 4-tuple; [`segment`] reads what the state machine wants to know.
+//! What cannot be understood is answered with the [`Reason`] that it is counted under.
+
+use crate::{
+    expiry::TupleHash,
+    segment::{Direction, Flags, FlowKey, Options, Segment},
+    seq::SeqNum,
+    verdict::Reason,
+};
+
+/// Where the bytes of one frame come from: a slice, an XDP frame, a socket buffer.
+pub trait Frame {
+    /// A view of a header.
+    type Header<'a>: Header
+    where
+        Self: 'a;
+
+    /// Octets on the wire from the start of the frame, readable or not.
+    fn len(&self) -> usize;
+
+    /// Whether the frame has no octet at all.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The `N` octets at `offset`, or nothing where they are not readable.
+    fn header<const N: usize>(&self, offset: usize) -> Option<Self::Header<'_>>;
+}
+
+/// Octets that are known to be there. Reading past them gives 0.
+pub trait Header {
+    /// The octet at `at`.
+    fn byte(&self, at: usize) -> u8;
+    /// The 16-bit number at `at`.
+    fn be16(&self, at: usize) -> u16;
+    /// The four octets at `at` as they are on the wire: a number in network byte order.
+    fn word(&self, at: usize) -> u32;
+}
+
+impl Frame for [u8] {
+    type Header<'a> = &'a [u8];
+
+    fn len(&self) -> usize {
+        <[u8]>::len(self)
+    }
+
+    fn header<const N: usize>(&self, offset: usize) -> Option<&[u8]> {
+        self.get(offset..)?.get(..N)
+    }
+}
+
+impl Header for &[u8] {
+    fn byte(&self, at: usize) -> u8 {
+        self.get(at).copied().unwrap_or_default()
+    }
+
+    fn be16(&self, at: usize) -> u16 {
+        u16::from_be_bytes(octets(self, at))
+    }
+
+    fn word(&self, at: usize) -> u32 {
+        u32::from_ne_bytes(octets(self, at))
+    }
+}
+
+fn octets<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    bytes.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; N])
+}
+
+const ETHERNET: usize = 14;
+const VLAN_TAG: usize = 4;
+const IPV4: usize = 20;
+const IPV6: usize = 40;
+const TCP: usize = 20;
+
+/// IANA's number of TCP.
+const PROTOCOL_TCP: u8 = 6;
+/// 802.1Q and 802.1ad tags: a customer's within a provider's.
+const MOST_VLAN_TAGS: usize = 2;
+/// RFC 8200, section 4.1, has an order in which each appears once, one of them twice.
+const MOST_EXTENSION_HEADERS: usize = 6;
+/// No host needs more for those; it bounds the offset for the kernel's verifier.
+const MOST_EXTENSION_OCTETS: usize = 512;
+/// The largest length that fits into an IP header.
+const MOST_IP_OCTETS: usize = 0xffff;
+
+const ETHERTYPE_IPV4: u16 = 0x0800;
+const ETHERTYPE_ARP: u16 = 0x0806;
+const ETHERTYPE_VLAN: u16 = 0x8100;
+const ETHERTYPE_IPV6: u16 = 0x86dd;
+const ETHERTYPE_QINQ: u16 = 0x88a8;
+
+/// The version of the IP header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// RFC 791.
+    V4,
+    /// RFC 8200.
+    V6,
+}
+
+/// A TCP header that was found.
+#[derive(Clone, Copy, Debug)]
+pub struct Located {
+    /// The IP header's version.
+    pub version: Version,
+    /// Offset of the IP header.
+    pub network: usize,
+    /// Offset of the TCP header.
+    pub transport: usize,
+    /// Octets from the IP header on, as that says; `None` where its length field is 0.
+    pub declared: Option<usize>,
+    /// Control bits.
+    pub flags: Flags,
+    /// Hash of the oriented 4-tuple.
+    pub hash: u32,
+}
+
+/// Finds the TCP header of an Ethernet frame.
+///
+/// # Errors
+///
+/// A [`Reason`] where there is none: [`Reason::NotTcp`], or why the frame was not
+/// understood.
+#[inline(always)]
+pub fn locate<F: Frame + ?Sized>(
+    frame: &F,
+    direction: Direction,
+    secret: u64,
+) -> Result<Located, Reason> {
+    let ethernet = frame.header::<ETHERNET>(0).ok_or(Reason::Truncated)?;
+    let mut ethertype = ethernet.be16(12);
+    let mut network = ETHERNET;
+    for _ in 0..MOST_VLAN_TAGS {
+        if ethertype != ETHERTYPE_VLAN && ethertype != ETHERTYPE_QINQ {
+            break;
+        }
+        let tag = frame.header::<VLAN_TAG>(network).ok_or(Reason::Truncated)?;
+        ethertype = tag.be16(2);
+        network = network.wrapping_add(VLAN_TAG);
+    }
+    match ethertype {
+        ETHERTYPE_IPV4 => locate_ipv4(frame, network, direction, secret),
+        ETHERTYPE_IPV6 => locate_ipv6(frame, network, direction, secret),
+        ETHERTYPE_ARP => Err(Reason::NotTcp),
+        _ => Err(Reason::EtherType),
+    }
+}
+
+#[inline(always)]
+fn locate_ipv4<F: Frame + ?Sized>(
+    frame: &F,
+    network: usize,
+    direction: Direction,
+    secret: u64,
+) -> Result<Located, Reason> {
+    let ip = frame.header::<IPV4>(network).ok_or(Reason::Truncated)?;
+    if ip.byte(9) != PROTOCOL_TCP {
+        return Err(Reason::NotTcp);
+    }
+    // More Fragments, or an offset.
+    if ip.be16(6) & 0x3fff != 0 {
+        return Err(Reason::Fragment);
+    }
+    let version_and_length = ip.byte(0);
+    let header = usize::from(version_and_length & 0x0f).wrapping_mul(4);
+    if version_and_length >> 4 != 4 || header < IPV4 {
+        return Err(Reason::BadHeader);
+    }
+    let (source, destination) = (ip.word(12), ip.word(16));
+    let (client, server) = oriented(direction, source, destination);
+    let hash = TupleHash::new(secret).words(client, server);
+    let declared = length(ip.be16(2), 0);
+    locate_tcp(frame, Version::V4, network, network.wrapping_add(header), declared, direction, hash)
+}
+
+#[inline(always)]
+fn locate_ipv6<F: Frame + ?Sized>(
+    frame: &F,
+    network: usize,
+    direction: Direction,
+    secret: u64,
+) -> Result<Located, Reason> {
+    let ip = frame.header::<IPV6>(network).ok_or(Reason::Truncated)?;
+    if ip.byte(0) >> 4 != 6 {
+        return Err(Reason::BadHeader);
+    }
+    let mut next = ip.byte(6);
+    let mut transport = network.wrapping_add(IPV6);
+    if next != PROTOCOL_TCP {
+        (next, transport) = skip_extension_headers(frame, next, transport)?;
+        if next != PROTOCOL_TCP {
+            return Err(Reason::NotTcp);
+        }
+    }
+    let (client, server) = oriented(direction, 8, 24);
+    let hash = TupleHash::new(secret)
+        .words(ip.word(client), ip.word(client.wrapping_add(4)))
+        .words(ip.word(client.wrapping_add(8)), ip.word(client.wrapping_add(12)))
+        .words(ip.word(server), ip.word(server.wrapping_add(4)))
+        .words(ip.word(server.wrapping_add(8)), ip.word(server.wrapping_add(12)));
+    let declared = length(ip.be16(4), IPV6);
+    locate_tcp(frame, Version::V6, network, transport, declared, direction, hash)
+}
+
+/// Walks the extension headers (RFC 8200, section 4) from `offset` on; gives the upper-layer
+/// protocol and its offset.
+#[inline(always)]
+fn skip_extension_headers<F: Frame + ?Sized>(
+    frame: &F,
+    first: u8,
+    offset: usize,
+) -> Result<(u8, usize), Reason> {
+    const HOP_BY_HOP: u8 = 0;
+    const ROUTING: u8 = 43;
+    const FRAGMENT: u8 = 44;
+    const AUTHENTICATION: u8 = 51;
+    const DESTINATION: u8 = 60;
+    let (mut next, mut skipped) = (first, 0_usize);
+    for _ in 0..MOST_EXTENSION_HEADERS {
+        if !matches!(next, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION) {
+            return upper_layer(next).map(|protocol| (protocol, offset.wrapping_add(skipped)));
+        }
+        let extension =
+            frame.header::<8>(offset.wrapping_add(skipped)).ok_or(Reason::Truncated)?;
+        let length = match next {
+            // An atomic fragment (RFC 6946) is whole.
+            FRAGMENT if extension.be16(2) & 0xfff9 != 0 => return Err(Reason::Fragment),
+            FRAGMENT => 8,
+            // With segments left the destination is not the connection's.
+            ROUTING if extension.byte(3) != 0 => return Err(Reason::ExtensionHeader),
+            AUTHENTICATION => usize::from(extension.byte(1)).wrapping_add(2).wrapping_mul(4),
+            _ => usize::from(extension.byte(1)).wrapping_add(1).wrapping_mul(8),
+        };
+        next = extension.byte(0);
+        skipped = skipped.wrapping_add(length);
+        if skipped > MOST_EXTENSION_OCTETS {
+            return Err(Reason::ExtensionHeader);
+        }
+    }
+    if next == PROTOCOL_TCP {
+        return Ok((next, offset.wrapping_add(skipped)));
+    }
+    Err(Reason::ExtensionHeader)
+}
+
+/// Tells a protocol that is known to be above IP from an extension header that we do not
+/// walk (mobility, host identity, shim6, experimental).
+#[inline(always)]
+const fn upper_layer(next: u8) -> Result<u8, Reason> {
+    match next {
+        135 | 139 | 140 | 253 | 254 => Err(Reason::ExtensionHeader),
+        protocol => Ok(protocol),
+    }
+}
+
+#[inline(always)]
+fn locate_tcp<F: Frame + ?Sized>(
+    frame: &F,
+    version: Version,
+    network: usize,
+    transport: usize,
+    declared: Option<usize>,
+    direction: Direction,
+    hash: TupleHash,
+) -> Result<Located, Reason> {
+    let tcp = frame.header::<TCP>(transport).ok_or(Reason::Truncated)?;
+    let flags = Flags::from_header(tcp.be16(12));
+    let hash = hash.words(0, oriented_ports(direction, tcp.word(0))).finish();
+    Ok(Located { version, network, transport, declared, flags, hash })
+}
+
+/// Client first.
+#[inline(always)]
+fn oriented<T>(direction: Direction, source: T, destination: T) -> (T, T) {
+    match direction {
+        Direction::FromClient => (source, destination),
+        Direction::FromServer => (destination, source),
+    }
+}
+
+#[inline(always)]
+const fn oriented_ports(direction: Direction, ports: u32) -> u32 {
+    match direction {
+        Direction::FromClient => ports,
+        Direction::FromServer => ports.rotate_left(16),
+    }
+}
+
+#[inline(always)]
+fn length(field: u16, header: usize) -> Option<usize> {
+    if field == 0 { None } else { Some(usize::from(field).wrapping_add(header)) }
+}
+
+/// The key of the flow that a located segment belongs to.
+///
+/// # Errors
+///
+/// [`Reason::Truncated`] where the headers cannot be read again.
+#[inline(always)]
+pub fn key<F: Frame + ?Sized>(
+    frame: &F,
+    located: &Located,
+    direction: Direction,
+) -> Result<FlowKey, Reason> {
+    let tcp = frame.header::<TCP>(located.transport).ok_or(Reason::Truncated)?;
+    let ports = oriented_ports(direction, tcp.word(0));
+    let (source, destination) = match located.version {
+        Version::V4 => {
+            let ip = frame.header::<IPV4>(located.network).ok_or(Reason::Truncated)?;
+            (mapped(ip.word(12)), mapped(ip.word(16)))
+        }
+        Version::V6 => {
+            let ip = frame.header::<IPV6>(located.network).ok_or(Reason::Truncated)?;
+            (
+                [ip.word(8), ip.word(12), ip.word(16), ip.word(20)],
+                [ip.word(24), ip.word(28), ip.word(32), ip.word(36)],
+            )
+        }
+    };
+    let (client, server) = oriented(direction, source, destination);
+    Ok(FlowKey { client, server, ports })
+}
+
+/// An IPv4-mapped IPv6 address.
+#[inline(always)]
+const fn mapped(address: u32) -> [u32; 4] {
+    [0, 0, 0xffff_u32.to_be(), address]
+}
+
+/// The facts of a located segment.
+///
+/// # Errors
+///
+/// [`Reason::BadHeader`] where lengths contradict one another, [`Reason::Truncated`] where
+/// the frame ends before they say.
+#[inline(always)]
+pub fn segment<F: Frame + ?Sized>(frame: &F, located: &Located) -> Result<Segment, Reason> {
+    let tcp = frame.header::<TCP>(located.transport).ok_or(Reason::Truncated)?;
+    let header = usize::from(tcp.byte(12) >> 4).wrapping_mul(4);
+    if header < TCP {
+        return Err(Reason::BadHeader);
+    }
+    let on_wire = frame.len().wrapping_sub(located.network);
+    let datagram = match located.declared {
+        Some(octets) => octets,
+        // A super-packet that is longer than the field can say (BIG TCP).
+        None if on_wire > MOST_IP_OCTETS => on_wire,
+        None => return Err(Reason::BadHeader),
+    };
+    if datagram > on_wire {
+        return Err(Reason::Truncated);
+    }
+    let headers = located.transport.wrapping_sub(located.network).wrapping_add(header);
+    if datagram < headers {
+        return Err(Reason::BadHeader);
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "no frame has 4 GiB")]
+    let payload = datagram.wrapping_sub(headers) as u32;
+    let mut segment = Segment {
+        seq: SeqNum(u32::from_be(tcp.word(4))),
+        ack: SeqNum(u32::from_be(tcp.word(8))),
+        flags: located.flags,
+        payload,
+        options: Options::Plain,
+    };
+    if header > TCP && segment.is_bare_ack() {
+        let first = located.transport.wrapping_add(TCP);
+        segment.options = options(frame, first, header.wrapping_sub(TCP));
+    }
+    Ok(segment)
+}
+
+/// Looks through `length` octets of options (at most 40) at `offset`.
+#[inline(always)]
+fn options<F: Frame + ?Sized>(frame: &F, offset: usize, length: usize) -> Options {
+    const END: u8 = 0;
+    const NO_OPERATION: u8 = 1;
+    const TIMESTAMPS: u8 = 8;
+    const TIMESTAMPS_LENGTH: u8 = 10;
+    const MOST_OPTION_OCTETS: usize = 40;
+    let mut at = 0_usize;
+    for _ in 0..MOST_OPTION_OCTETS {
+        if at >= length {
+            return Options::Plain;
+        }
+        let Some(kind) = frame.header::<1>(offset.wrapping_add(at)) else {
+            return Options::Other;
+        };
+        match kind.byte(0) {
+            END => return Options::Plain,
+            NO_OPERATION => at = at.wrapping_add(1),
+            TIMESTAMPS => {
+                let size = frame.header::<2>(offset.wrapping_add(at));
+                if size.is_none_or(|option| option.byte(1) != TIMESTAMPS_LENGTH) {
+                    return Options::Other;
+                }
+                at = at.wrapping_add(usize::from(TIMESTAMPS_LENGTH));
+            }
+            _ => return Options::Other,
+        }
+    }
+    if at == length { Options::Plain } else { Options::Other }
+}

@@ -1,0 +1,43 @@
+//! How often each [`Reason`] was given.
+
+use std::ops::AddAssign;
+
+use filter_common::Reason;
+
+/// Packets by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters([u64; Reason::COUNT]);
+
+impl Counters {
+    /// Packets that were given `reason`.
+    #[must_use]
+    pub fn of(&self, reason: Reason) -> u64 {
+        self.0[reason as usize]
+    }
+
+    /// Pure ACKs that nothing had asked for and that were dropped, redundant ones included.
+    #[must_use]
+    pub fn dropped_acks(&self) -> u64 {
+        self.of(Reason::SpuriousAckDropped) + self.of(Reason::RedundantAckDropped)
+    }
+
+    /// The same, observed in monitor mode.
+    #[must_use]
+    pub fn observed_acks(&self) -> u64 {
+        self.of(Reason::SpuriousAckObserved) + self.of(Reason::RedundantAckObserved)
+    }
+}
+
+impl From<[u64; Reason::COUNT]> for Counters {
+    fn from(counts: [u64; Reason::COUNT]) -> Self {
+        Self(counts)
+    }
+}
+
+impl AddAssign for Counters {
+    fn add_assign(&mut self, other: Self) {
+        for (sum, count) in self.0.iter_mut().zip(other.0) {
+            *sum += count;
+        }
+    }
+}

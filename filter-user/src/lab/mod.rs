@@ -1,0 +1,1 @@
+//! Network namespaces with a server, a gateway and a client that has the fault.

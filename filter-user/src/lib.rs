@@ -1,0 +1,9 @@
+//! lastack's user space: loads and attaches the packet programs, reads and shows what they
+//! count. It knows no TCP; that is in `filter-common`.
+
+pub mod cli;
+pub mod commands;
+pub mod counters;
+pub mod datapath;
+pub mod lab;
+pub mod settings;

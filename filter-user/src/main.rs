@@ -1,0 +1,7 @@
+//! The `lastack` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    filter_user::cli::main()
+}

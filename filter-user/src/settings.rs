@@ -1,0 +1,96 @@
+//! What a loaded instance was asked to do.
+
+use std::{fmt, time::Duration};
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+pub use filter_common::Mode;
+
+/// Where the interface leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// To the servers: clients' segments leave by it.
+    Wan,
+    /// To the clients: their segments arrive on it.
+    Lan,
+}
+
+/// What sees arriving packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ingress {
+    /// Native XDP where it can be had, else TC.
+    Auto,
+    /// XDP.
+    Xdp,
+    /// TC.
+    Tc,
+}
+
+/// How XDP is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum XdpMode {
+    /// As the other options ask: native.
+    Auto,
+    /// By the driver.
+    Native,
+    /// By the kernel, behind the driver; copies.
+    Generic,
+}
+
+/// Settings of one instance; fixed while its programs are loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Where the interfaces lead.
+    pub role: Role,
+    /// Drop, or only count.
+    pub mode: Mode,
+    /// R2: drop the server's RST after the close.
+    pub rst_guard: bool,
+    /// R1.4: how long after a forwarded ACK another may be dropped.
+    pub window: Duration,
+    /// R1.5: how many segments of one flow may be dropped; at least 1.
+    pub budget: u8,
+    /// Capacity of the flow table; at least 1.
+    pub max_flows: u32,
+    /// Idle lifetime of a flow that is not closed yet.
+    pub half_closed_timeout: Duration,
+    /// Idle lifetime of a closed flow.
+    pub closed_timeout: Duration,
+    /// What sees arriving packets.
+    pub ingress: Ingress,
+    /// How XDP is attached.
+    pub xdp_mode: XdpMode,
+    /// Whether the programs log each decision.
+    pub log_decisions: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            role: Role::Wan,
+            mode: Mode::Enforce,
+            rst_guard: false,
+            window: Duration::from_millis(500),
+            budget: 3,
+            max_flows: 65_536,
+            half_closed_timeout: Duration::from_secs(3600),
+            closed_timeout: Duration::from_secs(240),
+            ingress: Ingress::Auto,
+            xdp_mode: XdpMode::Auto,
+            log_decisions: false,
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Wan => "wan",
+            Self::Lan => "lan",
+        })
+    }
+}
