@@ -5,7 +5,7 @@ use std::ops::AddAssign;
 use filter_common::Reason;
 
 /// Packets by reason.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counters([u64; Reason::COUNT]);
 
 impl Counters {
@@ -25,6 +25,12 @@ impl Counters {
     #[must_use]
     pub fn observed_acks(&self) -> u64 {
         self.of(Reason::SpuriousAckObserved) + self.of(Reason::RedundantAckObserved)
+    }
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self([0; Reason::COUNT])
     }
 }
 
