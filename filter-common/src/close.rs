@@ -1,8 +1,8 @@
 //! The state machine of a closing flow.
 //!
-//! State, a segment, the time and the policy go in; a [`Decision`] comes out. The caller
-//! finds the state, carries the decision out, and counts it. Only closing flows have state:
-//! the client's FIN makes it.
+//! State, a segment, the time and the policy go in; a [`Reason`] comes out, and what becomes
+//! of the state. The caller finds the state, stores it, and counts. Only closing flows have
+//! state: the client's FIN makes it.
 //!
 //! Two halves, each written by one direction only, so that the hooks of both directions
 //! never overwrite one another and need no lock.
@@ -76,6 +76,22 @@ pub enum Phase {
     Closed,
 }
 
+/// What becomes of a flow's state: at most one call for a segment.
+///
+/// Called where it is decided and not given back, since a value that holds one of several
+/// things costs a packet program branches and its verifier's goodwill. [`decide`] gives it
+/// back, for everybody else.
+pub trait Effects {
+    /// Stores a new flow, over one that may be there; false where that failed.
+    fn create(&mut self, client: ClientHalf) -> bool;
+    /// Stores the client's half. The flow is to live for `lifetime` more.
+    fn client(&mut self, client: ClientHalf, lifetime: Ticks);
+    /// Stores the server's half, likewise.
+    fn server(&mut self, server: ServerHalf, lifetime: Ticks);
+    /// Removes the flow.
+    fn forget(&mut self);
+}
+
 /// What to do with the state of the flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -91,6 +107,38 @@ pub enum Change {
     Forget,
 }
 
+impl Change {
+    /// Applies it to the state of a flow.
+    pub fn apply(self, flow: &mut Option<Flow>) {
+        match (self, flow.as_mut()) {
+            (Self::Create(client), _) => *flow = Some(Flow { client, ..Flow::default() }),
+            (Self::Client(client), Some(flow)) => flow.client = client,
+            (Self::Server(server), Some(flow)) => flow.server = server,
+            (Self::Forget, _) => *flow = None,
+            (Self::Keep, _) | (Self::Client(_) | Self::Server(_), None) => {}
+        }
+    }
+}
+
+impl Effects for Change {
+    fn create(&mut self, client: ClientHalf) -> bool {
+        *self = Self::Create(client);
+        true
+    }
+
+    fn client(&mut self, client: ClientHalf, _lifetime: Ticks) {
+        *self = Self::Client(client);
+    }
+
+    fn server(&mut self, server: ServerHalf, _lifetime: Ticks) {
+        *self = Self::Server(server);
+    }
+
+    fn forget(&mut self) {
+        *self = Self::Forget;
+    }
+}
+
 /// What was decided of one segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
@@ -98,13 +146,6 @@ pub struct Decision {
     pub reason: Reason,
     /// What becomes of the flow's state.
     pub change: Change,
-}
-
-impl Decision {
-    #[inline(always)]
-    const fn new(reason: Reason, change: Change) -> Self {
-        Self { reason, change }
-    }
 }
 
 impl Flow {
@@ -140,99 +181,135 @@ impl Flow {
     }
 }
 
-/// Decides one segment of a flow.
-///
-/// `flow` is the flow's state, if it has any.
-#[inline(always)]
+/// Decides one segment of a flow, without carrying anything out.
 #[must_use]
 pub fn decide(
-    flow: Option<&Flow>,
+    flow: Option<Flow>,
     direction: Direction,
     segment: &Segment,
     now: Ticks,
     policy: &Policy,
 ) -> Decision {
-    match direction {
-        Direction::FromClient => from_client(flow, segment, now, policy),
-        Direction::FromServer => from_server(flow, segment, now, policy),
-    }
+    let mut change = Change::Keep;
+    let reason = Machine { now, policy, effects: &mut change }.segment(flow, direction, segment);
+    Decision { reason, change }
 }
 
-#[inline(always)]
-fn from_client(flow: Option<&Flow>, segment: &Segment, now: Ticks, policy: &Policy) -> Decision {
-    if segment.flags.opens() {
-        return client_fin(flow, segment, now, policy);
-    }
-    let Some(flow) = flow else {
-        return Decision::new(Reason::NoFlow, Change::Keep);
-    };
-    // Disarm: port reuse, or a client that gave up.
-    if segment.flags.any(Flags::SYN) {
-        return Decision::new(Reason::Syn, Change::Forget);
-    }
-    if segment.flags.any(Flags::RST) {
-        return Decision::new(Reason::ClientReset, Change::Forget);
-    }
-    if flow.is_expired(now, policy) {
-        return Decision::new(Reason::FlowExpired, Change::Forget);
-    }
-    if !segment.flags.any(Flags::ACK) {
-        return Decision::new(Reason::NotPure, Change::Keep);
-    }
-    client_ack(flow, segment, now, policy)
+/// The state machine, for one segment.
+#[derive(Debug)]
+pub struct Machine<'a, E> {
+    /// The time, on the clock of the flow's state.
+    pub now: Ticks,
+    /// The settings.
+    pub policy: &'a Policy,
+    /// Where the flow's state is.
+    pub effects: &'a mut E,
 }
 
-/// The client's FIN makes the flow. With another Fc it makes it anew: a port that was
-/// reused without a SYN that we saw.
-#[inline(always)]
-fn client_fin(flow: Option<&Flow>, segment: &Segment, now: Ticks, policy: &Policy) -> Decision {
-    let fin_end = segment.next();
-    if let Some(flow) = flow
-        && flow.client.fin_end == fin_end
-        && !flow.is_expired(now, policy)
-    {
-        // A server in LAST-ACK has this octet already and takes nothing from the segment,
-        // so it answers nothing (RFC 9293, section 3.10.7.4, first check).
-        return Decision::new(Reason::ClientFinRepeated, alive(&flow.client, now));
+impl<E: Effects> Machine<'_, E> {
+    /// Decides a segment; `flow` is the state of its flow, if it has any.
+    #[inline(always)]
+    pub fn segment(self, flow: Option<Flow>, direction: Direction, segment: &Segment) -> Reason {
+        match direction {
+            Direction::FromClient => self.from_client(flow, segment),
+            Direction::FromServer => self.from_server(flow, segment),
+        }
     }
-    let client = ClientHalf { fin_end, at: now, ..ClientHalf::default() };
-    Decision::new(Reason::FlowCreated, Change::Create(client))
-}
 
-/// Keeps a flow alive that has no answer yet; later only answers do.
-#[inline(always)]
-fn alive(client: &ClientHalf, now: Ticks) -> Change {
-    if client.answered == 0 {
-        Change::Client(ClientHalf { at: now, ..*client })
-    } else {
-        Change::Keep
-    }
-}
-
-/// R1, condition by condition.
-#[inline(always)]
-fn client_ack(flow: &Flow, segment: &Segment, now: Ticks, policy: &Policy) -> Decision {
-    let Flow { client, server } = flow;
-    if server.elicited == 0 {
-        return Decision::new(Reason::HalfClosed, alive(client, now));
-    }
-    if segment.ack != server.fin_end {
-        // A stale ACK answers nothing. The RST that it draws has its SEG.ACK for SEG.SEQ,
-        // outside of the client's window.
-        let reason = if segment.ack.precedes(server.fin_end) {
-            Reason::StaleAck
-        } else {
-            Reason::OtherSequence
+    #[inline(always)]
+    fn from_client(self, flow: Option<Flow>, segment: &Segment) -> Reason {
+        if segment.flags.opens() {
+            return self.client_fin(flow, segment);
+        }
+        let Some(flow) = flow else {
+            return Reason::NoFlow;
         };
-        return Decision::new(reason, alive(client, now));
+        // Disarm: port reuse, or a client that gave up.
+        if segment.flags.any(Flags::SYN) {
+            return self.forget(Reason::Syn);
+        }
+        if segment.flags.any(Flags::RST) {
+            return self.forget(Reason::ClientReset);
+        }
+        if flow.is_expired(self.now, self.policy) {
+            return self.forget(Reason::FlowExpired);
+        }
+        if !segment.flags.any(Flags::ACK) {
+            return Reason::NotPure;
+        }
+        self.client_ack(&flow, segment)
     }
-    // R1.3: one forwarded ACK answers all that the server had said until then.
-    let closed = flow.phase() == Phase::Closed;
-    if !closed || client.answered != server.elicited {
+
+    /// The client's FIN makes the flow. With another Fc it makes it anew: a port that was
+    /// reused without a SYN that we saw.
+    #[inline(always)]
+    fn client_fin(self, flow: Option<Flow>, segment: &Segment) -> Reason {
+        let fin_end = segment.next();
+        if let Some(flow) = flow
+            && flow.client.fin_end == fin_end
+            && !flow.is_expired(self.now, self.policy)
+        {
+            // A server in LAST-ACK has this octet already and takes nothing from the
+            // segment, so it answers nothing (RFC 9293, section 3.10.7.4, first check).
+            return self.alive(&flow, Reason::ClientFinRepeated);
+        }
+        if self.effects.create(ClientHalf { fin_end, at: self.now, ..ClientHalf::default() }) {
+            Reason::FlowCreated
+        } else {
+            Reason::FlowNotStored
+        }
+    }
+
+    /// R1, condition by condition.
+    #[inline(always)]
+    fn client_ack(self, flow: &Flow, segment: &Segment) -> Reason {
+        let Flow { client, server } = flow;
+        if server.elicited == 0 {
+            return self.alive(flow, Reason::HalfClosed);
+        }
+        if segment.ack != server.fin_end {
+            // A stale ACK answers nothing. The RST that it draws has its SEG.ACK for
+            // SEG.SEQ, outside of the client's window.
+            let stale = segment.ack.precedes(server.fin_end);
+            return self.alive(flow, if stale { Reason::StaleAck } else { Reason::OtherSequence });
+        }
+        // R1.3: one forwarded ACK answers all that the server had said until then.
+        let closed = flow.phase() == Phase::Closed;
+        if !closed || client.answered != server.elicited {
+            return self.answer(flow, segment, closed);
+        }
+        // R1.1: a pure ACK.
+        if !segment.is_bare_ack() {
+            return self.unsolicited(client, Reason::NotPure);
+        }
+        if segment.options != Options::Plain {
+            return self.unsolicited(client, Reason::OtherOptions);
+        }
+        // R1.2: SEG.SEQ is Fc or, as in a keepalive, Fc-1.
+        if segment.seq != client.fin_end && segment.seq.plus(1) != client.fin_end {
+            let provoked = ClientHalf { provoked: 1, ..*client };
+            self.effects.client(provoked, self.policy.closed_lifetime);
+            return Reason::OtherSequence;
+        }
+        // R1.4
+        if self.now.since(client.at) > self.policy.window {
+            return self.unsolicited(client, Reason::WindowOver);
+        }
+        // R1.5
+        if client.drops >= self.policy.budget {
+            return self.unsolicited(client, Reason::BudgetSpent);
+        }
+        self.drop(client)
+    }
+
+    /// A segment that acknowledges Fs while the server waits for that.
+    #[inline(always)]
+    fn answer(self, flow: &Flow, segment: &Segment, closed: bool) -> Reason {
+        let Flow { client, server } = flow;
         if segment.seq != client.fin_end {
             // The server takes no acknowledgment from a segment outside of its window, and
             // a SEG.SEQ of Fc-1 is (RFC 9293, section 3.10.7.4, first check).
-            return Decision::new(Reason::OtherSequence, alive(client, now));
+            return self.alive(flow, Reason::OtherSequence);
         }
         let asked = server.elicited.wrapping_sub(client.answered);
         let answer = ClientHalf {
@@ -240,45 +317,108 @@ fn client_ack(flow: &Flow, segment: &Segment, now: Ticks, policy: &Policy) -> De
             answered: server.elicited,
             owed: saturate(asked.saturating_sub(1)),
             provoked: 0,
-            at: now,
+            at: self.now,
             ..*client
         };
-        let reason = if closed { Reason::ElicitedAck } else { Reason::FirstAck };
-        return Decision::new(reason, Change::Client(answer));
+        self.effects.client(answer, self.policy.closed_lifetime);
+        if closed { Reason::ElicitedAck } else { Reason::FirstAck }
     }
-    let forwarded = ClientHalf { provoked: 1, at: now, ..*client };
-    // R1.1: a pure ACK.
-    if !segment.is_bare_ack() {
-        return Decision::new(Reason::NotPure, Change::Client(forwarded));
+
+    #[inline(always)]
+    fn drop(self, client: &ClientHalf) -> Reason {
+        let monitor = self.policy.mode == Mode::Monitor;
+        let counted = ClientHalf {
+            drops: client.drops.saturating_add(1),
+            owed: client.owed.saturating_sub(1),
+            provoked: if monitor { 1 } else { client.provoked },
+            ..*client
+        };
+        self.effects.client(counted, self.policy.closed_lifetime);
+        match (client.owed != 0, monitor) {
+            (false, false) => Reason::SpuriousAckDropped,
+            (false, true) => Reason::SpuriousAckObserved,
+            (true, false) => Reason::RedundantAckDropped,
+            (true, true) => Reason::RedundantAckObserved,
+        }
     }
-    if segment.options != Options::Plain {
-        return Decision::new(Reason::OtherOptions, Change::Client(forwarded));
+
+    /// Forwards an acknowledgment of Fs that nothing asked for; the server will reset.
+    #[inline(always)]
+    fn unsolicited(self, client: &ClientHalf, reason: Reason) -> Reason {
+        let forwarded = ClientHalf { provoked: 1, at: self.now, ..*client };
+        self.effects.client(forwarded, self.policy.closed_lifetime);
+        reason
     }
-    // R1.2: SEG.SEQ is Fc or, as in a keepalive, Fc-1.
-    if segment.seq != client.fin_end && segment.seq.plus(1) != client.fin_end {
-        let forwarded = ClientHalf { at: client.at, ..forwarded };
-        return Decision::new(Reason::OtherSequence, Change::Client(forwarded));
+
+    /// Keeps a flow alive that has no answer yet; later only answers do.
+    #[inline(always)]
+    fn alive(self, flow: &Flow, reason: Reason) -> Reason {
+        if flow.client.answered == 0 {
+            let client = ClientHalf { at: self.now, ..flow.client };
+            self.effects.client(client, self.policy.half_closed_lifetime);
+        }
+        reason
     }
-    // R1.4
-    if now.since(client.at) > policy.window {
-        return Decision::new(Reason::WindowOver, Change::Client(forwarded));
+
+    #[inline(always)]
+    fn forget(self, reason: Reason) -> Reason {
+        self.effects.forget();
+        reason
     }
-    // R1.5
-    if client.drops >= policy.budget {
-        return Decision::new(Reason::BudgetSpent, Change::Client(forwarded));
+
+    #[inline(always)]
+    fn from_server(self, flow: Option<Flow>, segment: &Segment) -> Reason {
+        let Some(flow) = flow else {
+            return Reason::NoFlow;
+        };
+        if segment.flags.any(Flags::SYN) {
+            return self.forget(Reason::Syn);
+        }
+        if flow.is_expired(self.now, self.policy) {
+            return self.forget(Reason::FlowExpired);
+        }
+        if segment.flags.any(Flags::RST) {
+            return self.server_reset(&flow, segment);
+        }
+        let Flow { client, server } = &flow;
+        let lifetime = flow.lifetime(self.policy);
+        let fin = segment.flags.any(Flags::FIN);
+        let closes = fin && segment.flags.any(Flags::ACK) && segment.ack == client.fin_end;
+        if server.elicited == 0 && !closes {
+            // A FIN that acknowledges less is a crossing close: that server ends in
+            // TIME-WAIT and stays silent.
+            self.effects.server(ServerHalf { at: self.now, ..*server }, lifetime);
+            return Reason::ServerData;
+        }
+        let fin_end = if closes { segment.next() } else { server.fin_end };
+        if fin || segment.payload != 0 || segment.seq != fin_end {
+            // 0 means that there was no FIN.
+            let elicited = match server.elicited.wrapping_add(1) {
+                0 => 1,
+                count => count,
+            };
+            self.effects.server(ServerHalf { fin_end, elicited, at: self.now }, lifetime);
+            return if server.elicited == 0 { Reason::ServerFin } else { Reason::ServerElicits };
+        }
+        self.effects.server(ServerHalf { at: self.now, ..*server }, lifetime);
+        Reason::ServerQuiet
     }
-    let drops = client.drops.saturating_add(1);
-    let owed = client.owed.saturating_sub(1);
-    let redundant = client.owed != 0;
-    match policy.mode {
-        Mode::Enforce => Decision::new(
-            if redundant { Reason::RedundantAckDropped } else { Reason::SpuriousAckDropped },
-            Change::Client(ClientHalf { drops, owed, ..*client }),
-        ),
-        Mode::Monitor => Decision::new(
-            if redundant { Reason::RedundantAckObserved } else { Reason::SpuriousAckObserved },
-            Change::Client(ClientHalf { drops, owed, provoked: 1, ..*client }),
-        ),
+
+    /// R2, and what a RST tells otherwise. It never disarms: one that a stale ACK drew, or
+    /// a forged one, would make the filter forget just before the spurious ACK.
+    #[inline(always)]
+    fn server_reset(self, flow: &Flow, segment: &Segment) -> Reason {
+        let drawn = flow.phase() == Phase::Closed
+            && segment.flags == Flags::RST
+            && segment.seq == flow.server.fin_end;
+        let suppress = self.policy.rst_guard && self.policy.mode == Mode::Enforce;
+        match (drawn, flow.client.provoked != 0, suppress) {
+            (false, _, _) => Reason::ResetOther,
+            (true, true, false) => Reason::ResetAfterSpuriousAck,
+            (true, false, false) => Reason::ResetAfterClose,
+            (true, true, true) => Reason::ResetAfterSpuriousAckSuppressed,
+            (true, false, true) => Reason::ResetAfterCloseSuppressed,
+        }
     }
 }
 
@@ -286,57 +426,4 @@ fn client_ack(flow: &Flow, segment: &Segment, now: Ticks, policy: &Policy) -> De
 #[expect(clippy::cast_possible_truncation, reason = "compared first")]
 const fn saturate(count: u32) -> u8 {
     if count > 0xff { 0xff } else { count as u8 }
-}
-
-#[inline(always)]
-fn from_server(flow: Option<&Flow>, segment: &Segment, now: Ticks, policy: &Policy) -> Decision {
-    let Some(flow) = flow else {
-        return Decision::new(Reason::NoFlow, Change::Keep);
-    };
-    if segment.flags.any(Flags::SYN) {
-        return Decision::new(Reason::Syn, Change::Forget);
-    }
-    if flow.is_expired(now, policy) {
-        return Decision::new(Reason::FlowExpired, Change::Forget);
-    }
-    if segment.flags.any(Flags::RST) {
-        return server_reset(flow, segment, policy);
-    }
-    let Flow { client, server } = flow;
-    let fin = segment.flags.any(Flags::FIN);
-    let closes = fin && segment.flags.any(Flags::ACK) && segment.ack == client.fin_end;
-    if server.elicited == 0 && !closes {
-        // A FIN that acknowledges less is a crossing close: that server ends in TIME-WAIT
-        // and stays silent.
-        return Decision::new(Reason::ServerData, Change::Server(ServerHalf { at: now, ..*server }));
-    }
-    let fin_end = if closes { segment.next() } else { server.fin_end };
-    if closes || fin || segment.payload != 0 || segment.seq != fin_end {
-        let reason = if server.elicited == 0 { Reason::ServerFin } else { Reason::ServerElicits };
-        // 0 means that there was no FIN.
-        let elicited = match server.elicited.wrapping_add(1) {
-            0 => 1,
-            count => count,
-        };
-        return Decision::new(reason, Change::Server(ServerHalf { fin_end, elicited, at: now }));
-    }
-    Decision::new(Reason::ServerQuiet, Change::Server(ServerHalf { at: now, ..*server }))
-}
-
-/// R2, and what a RST tells otherwise. It never disarms: one that a stale ACK drew, or a
-/// forged one, would make the filter forget just before the spurious ACK.
-#[inline(always)]
-fn server_reset(flow: &Flow, segment: &Segment, policy: &Policy) -> Decision {
-    let drawn = flow.phase() == Phase::Closed
-        && segment.flags == Flags::RST
-        && segment.seq == flow.server.fin_end;
-    let suppress = policy.rst_guard && policy.mode == Mode::Enforce;
-    let reason = match (drawn, flow.client.provoked != 0, suppress) {
-        (false, _, _) => Reason::ResetOther,
-        (true, true, false) => Reason::ResetAfterSpuriousAck,
-        (true, false, false) => Reason::ResetAfterClose,
-        (true, true, true) => Reason::ResetAfterSpuriousAckSuppressed,
-        (true, false, true) => Reason::ResetAfterCloseSuppressed,
-    };
-    Decision::new(reason, Change::Keep)
 }

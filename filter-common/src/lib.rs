@@ -1,5 +1,5 @@
 //! Facts and decisions: bytes become a [`Segment`], a segment and the state of its
-//! flow become a [`Decision`].
+//! flow become a [`Reason`] and a change of that state.
 //!
 //! Nothing here knows a kernel, a clock or a map. The packet programs, the loader, the
 //! tests and every later tool call the same code, so that what is verified is what runs.
@@ -21,7 +21,7 @@ pub mod seq;
 pub mod verdict;
 pub mod wire;
 
-pub use close::{Change, ClientHalf, Decision, Flow, Phase, ServerHalf, decide};
+pub use close::{Change, ClientHalf, Decision, Effects, Flow, Machine, Phase, ServerHalf, decide};
 pub use policy::{Mode, Policy, Ticks};
 pub use segment::{Direction, Flags, FlowKey, Segment};
 pub use seq::SeqNum;

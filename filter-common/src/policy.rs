@@ -43,3 +43,60 @@ pub struct Policy {
     /// Idle lifetime of a Closed flow.
     pub closed_lifetime: Ticks,
 }
+
+/// What the loader fixes in the packet programs before it loads them: read-only data, so
+/// that the kernel's verifier removes what is switched off.
+///
+/// Ticks are jiffies; a flag is 0 or 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Configuration {
+    /// Key of the 4-tuple hash, drawn anew for each instance.
+    pub secret: u64,
+    /// [`Policy::window`].
+    pub window: Ticks,
+    /// [`Policy::half_closed_lifetime`].
+    pub half_closed_lifetime: Ticks,
+    /// [`Policy::closed_lifetime`].
+    pub closed_lifetime: Ticks,
+    /// Number of slots of the expiry array less one; they are a power of two.
+    pub slot_mask: u32,
+    /// [`Policy::budget`].
+    pub budget: u8,
+    /// Whether the interface leads to the clients.
+    pub lan: u8,
+    /// Whether decisions are carried out.
+    pub enforce: u8,
+    /// [`Policy::rst_guard`].
+    pub rst_guard: u8,
+    /// Whether each decision is logged.
+    pub log_decisions: u8,
+    /// Always 0.
+    pub reserved: [u8; 7],
+}
+
+impl Configuration {
+    /// What an object holds that nobody configured: it drops nothing.
+    pub const INERT: Self = Self {
+        secret: 0,
+        window: Ticks(0),
+        half_closed_lifetime: Ticks(0),
+        closed_lifetime: Ticks(0),
+        slot_mask: 0,
+        budget: 0,
+        lan: 0,
+        enforce: 0,
+        rst_guard: 0,
+        log_decisions: 0,
+        reserved: [0; 7],
+    };
+}
+
+#[cfg(feature = "user")]
+// SAFETY: repr(C), integers only, no padding.
+unsafe impl aya::Pod for Configuration {}
+
+/// Most interfaces that one instance counts apart.
+pub const MOST_INTERFACES: u32 = 256;
+/// How far from `ifindex % MOST_INTERFACES` on an interface's entry may be.
+pub const INTERFACE_PROBES: u32 = 4;

@@ -28,7 +28,17 @@ pub trait Frame {
 
     /// The `N` octets at `offset`, or nothing where they are not readable.
     fn header<const N: usize>(&self, offset: usize) -> Option<Self::Header<'_>>;
+
+    /// Copies the first `length` octets of TCP options at `offset` to `options`; false where
+    /// they are not readable. `length` is a multiple of 4, from 4 to 40.
+    fn options(&self, offset: usize, length: usize, options: &mut OptionOctets) -> bool;
 }
+
+/// The most octets of options that a TCP header has room for.
+pub const MOST_OPTION_OCTETS: usize = 40;
+
+/// Room for them.
+pub type OptionOctets = [u8; MOST_OPTION_OCTETS];
 
 /// Octets that are known to be there. Reading past them gives 0.
 pub trait Header {
@@ -49,6 +59,17 @@ impl Frame for [u8] {
 
     fn header<const N: usize>(&self, offset: usize) -> Option<&[u8]> {
         self.get(offset..)?.get(..N)
+    }
+
+    fn options(&self, offset: usize, length: usize, options: &mut OptionOctets) -> bool {
+        let source = self.get(offset..).and_then(|rest| rest.get(..length));
+        match (source, options.get_mut(..length)) {
+            (Some(source), Some(options)) => {
+                options.copy_from_slice(source);
+                true
+            }
+            _ => false,
+        }
     }
 }
 
@@ -374,30 +395,25 @@ pub fn segment<F: Frame + ?Sized>(frame: &F, located: &Located) -> Result<Segmen
     Ok(segment)
 }
 
-/// Looks through `length` octets of options (at most 40) at `offset`.
+/// Looks through `length` octets of options at `offset`.
 #[inline(always)]
 fn options<F: Frame + ?Sized>(frame: &F, offset: usize, length: usize) -> Options {
     const END: u8 = 0;
     const NO_OPERATION: u8 = 1;
     const TIMESTAMPS: u8 = 8;
     const TIMESTAMPS_LENGTH: u8 = 10;
-    const MOST_OPTION_OCTETS: usize = 40;
+    let mut octets = [0; MOST_OPTION_OCTETS];
+    if !frame.options(offset, length, &mut octets) {
+        return Options::Other;
+    }
+    let octet = |at: usize| octets.get(at).copied().unwrap_or(0xff);
     let mut at = 0_usize;
-    for _ in 0..MOST_OPTION_OCTETS {
-        if at >= length {
-            return Options::Plain;
-        }
-        let Some(kind) = frame.header::<1>(offset.wrapping_add(at)) else {
-            return Options::Other;
-        };
-        match kind.byte(0) {
+    // One counter only: the kernel's verifier walks each of its values once.
+    while at < length && at < MOST_OPTION_OCTETS {
+        match octet(at) {
             END => return Options::Plain,
             NO_OPERATION => at = at.wrapping_add(1),
-            TIMESTAMPS => {
-                let size = frame.header::<2>(offset.wrapping_add(at));
-                if size.is_none_or(|option| option.byte(1) != TIMESTAMPS_LENGTH) {
-                    return Options::Other;
-                }
+            TIMESTAMPS if octet(at.wrapping_add(1)) == TIMESTAMPS_LENGTH => {
                 at = at.wrapping_add(usize::from(TIMESTAMPS_LENGTH));
             }
             _ => return Options::Other,

@@ -1,8 +1,75 @@
-//! Stub.
+//! lastack's packet programs.
+//!
+//! Entry points, and the one place where a [`Verdict`] becomes an action of XDP or TC.
+//! To pass is to let the next program decide (`TC_ACT_UNSPEC`, which is `TCX_NEXT`), never
+//! to end the chain.
+
 #![no_std]
 #![no_main]
-use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+
+mod configuration;
+mod filter;
+mod maps;
+mod packet;
+
+use aya_ebpf::{
+    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action},
+    macros::{classifier, xdp},
+    programs::{TcContext, XdpContext},
+};
+use filter_common::Verdict;
+
+use crate::{
+    filter::{Hook, filter},
+    packet::{Buffer, MultiBufferFrame, SingleBufferFrame},
+};
+
+/// XDP on arriving frames of one buffer each.
 #[xdp]
-pub fn lastack_xdp(_ctx: XdpContext) -> u32 { xdp_action::XDP_PASS }
+fn lastack_xdp(context: XdpContext) -> u32 {
+    xdp_action(filter(&SingleBufferFrame::new(&context), Hook::Ingress))
+}
+
+/// XDP on arriving frames of one or more buffers (kernel 5.18).
+#[xdp(frags)]
+fn lastack_xdp_mb(context: XdpContext) -> u32 {
+    xdp_action(filter(&MultiBufferFrame::new(&context), Hook::Ingress))
+}
+
+/// TC on arriving packets.
+#[classifier]
+fn lastack_ingress(context: TcContext) -> i32 {
+    tc_action(filter(&Buffer::new(&context), Hook::Ingress))
+}
+
+/// TC on leaving packets.
+#[classifier]
+fn lastack_egress(context: TcContext) -> i32 {
+    tc_action(filter(&Buffer::new(&context), Hook::Egress))
+}
+
+#[inline(always)]
+fn xdp_action(verdict: Verdict) -> u32 {
+    match verdict {
+        Verdict::Pass => xdp_action::XDP_PASS,
+        Verdict::Drop => xdp_action::XDP_DROP,
+    }
+}
+
+#[inline(always)]
+fn tc_action(verdict: Verdict) -> i32 {
+    match verdict {
+        Verdict::Pass => TC_ACT_UNSPEC,
+        Verdict::Drop => TC_ACT_SHOT,
+    }
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
 #[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! { loop {} }
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // Never reached: the verifier admits no loop that does not end.
+    loop {}
+}

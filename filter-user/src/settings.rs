@@ -41,6 +41,18 @@ pub enum XdpMode {
     Generic,
 }
 
+/// How TC is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TcMode {
+    /// TCX where the kernel has it (6.6), else clsact.
+    Auto,
+    /// TCX links, which end with the process.
+    Tcx,
+    /// A filter in a clsact qdisc.
+    Clsact,
+}
+
 /// Settings of one instance; fixed while its programs are loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -64,6 +76,8 @@ pub struct Settings {
     pub ingress: Ingress,
     /// How XDP is attached.
     pub xdp_mode: XdpMode,
+    /// How TC is attached.
+    pub tc_mode: TcMode,
     /// Whether the programs log each decision.
     pub log_decisions: bool,
 }
@@ -81,6 +95,7 @@ impl Default for Settings {
             closed_timeout: Duration::from_secs(240),
             ingress: Ingress::Auto,
             xdp_mode: XdpMode::Auto,
+            tc_mode: TcMode::Auto,
             log_decisions: false,
         }
     }

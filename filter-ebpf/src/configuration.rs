@@ -1,0 +1,56 @@
+//! The settings, as read-only data that the loader fixes before the programs are loaded.
+
+use aya_ebpf::Global;
+use filter_common::{Direction, Mode, Policy, policy::Configuration};
+
+use crate::filter::Hook;
+
+#[unsafe(no_mangle)]
+static CONFIGURATION: Global<Configuration> = Global::new(Configuration::INERT);
+
+/// Reads one field. Each on its own, so that the verifier knows its value and removes the
+/// branches that it rules out; a copy of the whole would go over the stack.
+macro_rules! field {
+    ($name:ident) => {{
+        let whole = (&raw const CONFIGURATION).cast::<Configuration>();
+        // SAFETY: a Global is its value, and always initialized. Volatile, because the
+        // compiler must not take the value of the build for the loader's.
+        unsafe { (&raw const (*whole).$name).read_volatile() }
+    }};
+}
+
+#[inline(always)]
+pub(crate) fn secret() -> u64 {
+    field!(secret)
+}
+
+#[inline(always)]
+pub(crate) fn slot_mask() -> u32 {
+    field!(slot_mask)
+}
+
+#[inline(always)]
+pub(crate) fn logs_decisions() -> bool {
+    field!(log_decisions) != 0
+}
+
+/// The way that segments travel which a hook sees.
+#[inline(always)]
+pub(crate) fn direction(hook: Hook) -> Direction {
+    match (hook, field!(lan) != 0) {
+        (Hook::Egress, false) | (Hook::Ingress, true) => Direction::FromClient,
+        (Hook::Ingress, false) | (Hook::Egress, true) => Direction::FromServer,
+    }
+}
+
+#[inline(always)]
+pub(crate) fn policy() -> Policy {
+    Policy {
+        mode: if field!(enforce) == 0 { Mode::Monitor } else { Mode::Enforce },
+        rst_guard: field!(rst_guard) != 0,
+        window: field!(window),
+        budget: field!(budget),
+        half_closed_lifetime: field!(half_closed_lifetime),
+        closed_lifetime: field!(closed_lifetime),
+    }
+}

@@ -1,0 +1,207 @@
+//! Parse, look up, decide, store, count. No policy: it fetches facts, asks, and carries the
+//! decision out.
+
+use aya_ebpf::{
+    bindings::BPF_ANY,
+    helpers::bpf_jiffies64,
+};
+use aya_log_ebpf::debug;
+use filter_common::{
+    ClientHalf, Direction, Effects, Flow, FlowKey, Machine, Reason, Segment, ServerHalf, Ticks,
+    Verdict,
+    expiry::{self, Slot},
+    wire::{self, Frame},
+};
+
+use crate::{
+    configuration,
+    maps::{Counters, EXPIRY, FLOWS, SCRATCH},
+    packet::{Copied, Packet},
+};
+
+/// Where on an interface a program runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hook {
+    Ingress,
+    Egress,
+}
+
+/// Decides one packet.
+#[inline(always)]
+pub(crate) fn filter<P: Packet>(packet: &P, hook: Hook) -> Verdict {
+    let direction = configuration::direction(hook);
+    let in_place = packet.in_place();
+    let mut examined = examine(packet, &in_place, direction);
+    if examined == Err(Reason::Truncated) && in_place.is_partial() {
+        examined = examine_copy(packet, hook, direction);
+    }
+    match examined {
+        Ok(verdict) => verdict,
+        Err(reason) => {
+            if reason.is_counted()
+                && let Some(counters) = Counters::of(packet.interface())
+            {
+                counters.count(reason);
+            }
+            Verdict::Pass
+        }
+    }
+}
+
+/// For headers that reach behind the first buffer.
+#[inline(always)]
+fn examine_copy<P: Packet>(packet: &P, hook: Hook, direction: Direction) -> Result<Verdict, Reason> {
+    let scratch = SCRATCH.get_ptr_mut(hook as u32).ok_or(Reason::Truncated)?;
+    let copied = Copied::new(packet, scratch).ok_or(Reason::Truncated)?;
+    examine(packet, &copied, direction)
+}
+
+/// What an ordinary packet goes through, and no more: its headers and one slot.
+///
+/// Gives the verdict of what was judged and counted, or why nothing was to judge.
+#[inline(always)]
+fn examine<P: Packet, F: Frame>(
+    packet: &P,
+    frame: &F,
+    direction: Direction,
+) -> Result<Verdict, Reason> {
+    let located = wire::locate(frame, direction, configuration::secret())?;
+    let slot = EXPIRY
+        .get_ptr_mut(located.hash & configuration::slot_mask())
+        .ok_or(Reason::NoFlow)?;
+    let now = now();
+    let opens = direction == Direction::FromClient && located.flags.opens();
+    // SAFETY: a live map value; other CPUs may write it, one word at a time.
+    if !opens && !expiry::is_live(unsafe { slot.read_volatile() }, now) {
+        return Err(Reason::NoFlow);
+    }
+    let facts = Facts {
+        key: wire::key(frame, &located, direction)?,
+        segment: wire::segment(frame, &located)?,
+        interface: packet.interface(),
+    };
+    let reason = judge(&facts, direction, slot, now);
+    if configuration::logs_decisions() {
+        log(&facts, reason);
+    }
+    Ok(reason.verdict())
+}
+
+#[inline(always)]
+fn now() -> Ticks {
+    // SAFETY: takes nothing and cannot fail.
+    Ticks(unsafe { bpf_jiffies64() })
+}
+
+/// What is known of a segment that makes a flow, or may belong to one.
+struct Facts {
+    key: FlowKey,
+    segment: Segment,
+    interface: u32,
+}
+
+/// Judges and counts a segment.
+///
+/// Out of line, and with no pointer into the packet: the verifier has many ways to get here
+/// and sees that they are the same from here on.
+#[inline(never)]
+fn judge(facts: &Facts, direction: Direction, slot: *mut Slot, now: Ticks) -> Reason {
+    let Facts { key, segment, interface } = facts;
+    let found = FLOWS.get_ptr_mut(key);
+    if found.is_none() && !(direction == Direction::FromClient && segment.flags.opens()) {
+        return Reason::NoFlow;
+    }
+    let Some(counters) = Counters::of(*interface) else {
+        return Reason::NoFlow;
+    };
+    // SAFETY: a live map value. The other direction's hook may be writing its half: each
+    // field of it is then the old one or the new one, as if the packets had met in another
+    // order.
+    let flow = found.map(|flow| unsafe { *flow });
+    let mut table = Table { key, found, slot, now };
+    let policy = configuration::policy();
+    let machine = Machine { now, policy: &policy, effects: &mut table };
+    let reason = machine.segment(flow, direction, segment);
+    counters.count(reason);
+    reason
+}
+
+/// One flow's place in the maps.
+struct Table<'a> {
+    key: &'a FlowKey,
+    found: Option<*mut Flow>,
+    slot: *mut Slot,
+    now: Ticks,
+}
+
+impl Effects for Table<'_> {
+    #[inline(always)]
+    fn create(&mut self, client: ClientHalf) -> bool {
+        let flow = Flow { client, ..Flow::default() };
+        let created = FLOWS.insert(self.key, flow, u64::from(BPF_ANY)).is_ok();
+        if created {
+            keep_until(self.slot, self.now, configuration::policy().half_closed_lifetime);
+        }
+        created
+    }
+
+    #[inline(always)]
+    fn client(&mut self, client: ClientHalf, lifetime: Ticks) {
+        if let Some(flow) = self.found {
+            // SAFETY: a live map value, of which this direction writes the client's half.
+            unsafe { (*flow).client = client };
+            keep_until(self.slot, self.now, lifetime);
+        }
+    }
+
+    #[inline(always)]
+    fn server(&mut self, server: ServerHalf, lifetime: Ticks) {
+        if let Some(flow) = self.found {
+            // SAFETY: a live map value, of which this direction writes the server's half.
+            unsafe { (*flow).server = server };
+            keep_until(self.slot, self.now, lifetime);
+        }
+    }
+
+    #[inline(always)]
+    fn forget(&mut self) {
+        // It fails where another CPU was faster.
+        drop(FLOWS.remove(self.key));
+    }
+}
+
+/// Sees to it that the slot outlives the flow. Another CPU that does the same for another
+/// flow at this instant may win, and the shorter time stay: that flow then passes unseen.
+#[inline(always)]
+fn keep_until(slot: *mut Slot, now: Ticks, lifetime: Ticks) {
+    let deadline = expiry::deadline(now, lifetime);
+    // SAFETY: a live map value, read and written one word at a time.
+    unsafe {
+        if expiry::is_later(deadline, slot.read_volatile()) {
+            slot.write_volatile(deadline);
+        }
+    }
+}
+
+/// Kept out of line: it needs much of the stack, and is not there at all when it is off.
+#[inline(never)]
+fn log(facts: &Facts, reason: Reason) {
+    let Facts { key, segment, .. } = facts;
+    let address = |words: [u32; 4]| {
+        let [a, b, c, d] = words.map(|word| u128::from(u32::from_be(word)));
+        (a << 96 | b << 64 | c << 32 | d).to_be_bytes()
+    };
+    debug!(
+        &(),
+        "{:i} {} > {:i} {} seq {} ack {} flags {:x} payload {}: {}",
+        address(key.client),
+        key.client_port(),
+        address(key.server),
+        key.server_port(),
+        segment.seq.0,
+        segment.ack.0,
+        segment.flags.bits(),
+        segment.payload,
+        reason.as_str(),
+    );
+}

@@ -1,0 +1,68 @@
+//! All maps. The loader sets the sizes that depend on settings.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, LruHashMap, PerCpuArray},
+};
+use filter_common::{
+    Flow, FlowKey, Reason,
+    expiry::Slot,
+    policy::{INTERFACE_PROBES, MOST_INTERFACES},
+};
+
+use crate::packet::SCRATCH_OCTETS;
+
+/// The closing flows. LRU: a full table forgets the oldest instead of refusing.
+#[map]
+pub(crate) static FLOWS: LruHashMap<FlowKey, Flow> = LruHashMap::with_max_entries(65_536, 0);
+
+/// The expiry array in front of it.
+#[map]
+pub(crate) static EXPIRY: Array<Slot> = Array::with_max_entries(1, 0);
+
+/// Which interface owns an entry of `COUNTERS`: its index, or 0.
+#[map]
+static INTERFACES: Array<u32> = Array::with_max_entries(MOST_INTERFACES, 0);
+
+/// Packets by interface and reason. The last entry belongs to interfaces without one.
+#[map]
+static COUNTERS: PerCpuArray<[u64; Reason::COUNT]> =
+    PerCpuArray::with_max_entries(MOST_INTERFACES + 1, 0);
+
+/// Headers of frames whose own are not readable in place, one entry a hook.
+#[map]
+pub(crate) static SCRATCH: PerCpuArray<[u8; SCRATCH_OCTETS]> = PerCpuArray::with_max_entries(4, 0);
+
+/// The counters of one interface on this CPU.
+#[derive(Clone, Copy)]
+pub(crate) struct Counters(*mut [u64; Reason::COUNT]);
+
+impl Counters {
+    #[inline(always)]
+    pub(crate) fn of(interface: u32) -> Option<Self> {
+        COUNTERS.get_ptr_mut(entry(interface)).map(Self)
+    }
+
+    /// Counts one packet.
+    #[inline(always)]
+    pub(crate) fn count(self, reason: Reason) {
+        // SAFETY: a live map value of this CPU. A program that interrupts another one
+        // between its read and its write costs a count, and no more.
+        unsafe {
+            if let Some(counter) = (*self.0).get_mut(reason as usize) {
+                *counter += 1;
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn entry(interface: u32) -> u32 {
+    for probe in 0..INTERFACE_PROBES {
+        let entry = (interface + probe) % MOST_INTERFACES;
+        if INTERFACES.get(entry) == Some(&interface) {
+            return entry;
+        }
+    }
+    MOST_INTERFACES
+}

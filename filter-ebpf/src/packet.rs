@@ -1,0 +1,285 @@
+//! All access to packets.
+//!
+//! A frame is read in place. Where its headers are not in the first buffer, they are copied
+//! once into a scratch buffer and read there.
+
+use aya_ebpf::{
+    EbpfContext as _,
+    bindings::{__sk_buff, xdp_md},
+    helpers::{bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
+    programs::{TcContext, XdpContext},
+};
+use filter_common::wire::{Frame, Header, MOST_OPTION_OCTETS, OptionOctets};
+
+/// Octets of a frame that are copied when its headers cannot be read in place: tags, an
+/// IPv6 header, some extension headers and the longest TCP header.
+pub(crate) const SCRATCH_OCTETS: usize = 256;
+
+/// One packet at a hook.
+pub(crate) trait Packet {
+    /// Its first buffer.
+    fn in_place(&self) -> InPlace<'_, Self>
+    where
+        Self: Sized;
+
+    /// Octets on the wire.
+    fn len(&self) -> usize;
+
+    /// The interface's index.
+    fn interface(&self) -> u32;
+
+    /// Copies `length` octets at `offset` to `target`; false where the kernel cannot.
+    fn copy(&self, offset: u32, target: *mut u8, length: u32) -> bool;
+}
+
+/// An XDP frame of one buffer.
+pub(crate) struct SingleBufferFrame<'a>(&'a XdpContext);
+
+impl<'a> SingleBufferFrame<'a> {
+    #[inline(always)]
+    pub(crate) fn new(context: &'a XdpContext) -> Self {
+        Self(context)
+    }
+}
+
+impl Packet for SingleBufferFrame<'_> {
+    #[inline(always)]
+    fn in_place(&self) -> InPlace<'_, Self> {
+        InPlace { packet: self, start: self.0.data(), end: self.0.data_end() }
+    }
+
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.0.data_end() - self.0.data()
+    }
+
+    #[inline(always)]
+    fn interface(&self) -> u32 {
+        xdp_interface(self.0)
+    }
+
+    #[inline(always)]
+    fn copy(&self, offset: u32, target: *mut u8, length: u32) -> bool {
+        // There is no helper for it before 5.18, which is where this program runs. Timestamps
+        // with their padding are what a pure ACK carries, if anything.
+        const TIMESTAMPS_PADDED: usize = 12;
+        let first = self.0.data() + offset as usize;
+        if length as usize != TIMESTAMPS_PADDED || first + TIMESTAMPS_PADDED > self.0.data_end() {
+            return false;
+        }
+        for word in 0..TIMESTAMPS_PADDED / 4 {
+            // SAFETY: checked, and `target` has room for `length` octets.
+            unsafe { target.add(word * 4).cast::<u32>().write(At(first).word(word * 4)) };
+        }
+        true
+    }
+}
+
+/// An XDP frame of one or more buffers.
+pub(crate) struct MultiBufferFrame<'a>(&'a XdpContext);
+
+impl<'a> MultiBufferFrame<'a> {
+    #[inline(always)]
+    pub(crate) fn new(context: &'a XdpContext) -> Self {
+        Self(context)
+    }
+}
+
+impl Packet for MultiBufferFrame<'_> {
+    #[inline(always)]
+    fn in_place(&self) -> InPlace<'_, Self> {
+        InPlace { packet: self, start: self.0.data(), end: self.0.data_end() }
+    }
+
+    #[inline(always)]
+    fn len(&self) -> usize {
+        // SAFETY: the context is the program's own.
+        let length = unsafe { bpf_xdp_get_buff_len(self.0.as_ptr().cast::<xdp_md>()) };
+        length as usize
+    }
+
+    #[inline(always)]
+    fn interface(&self) -> u32 {
+        xdp_interface(self.0)
+    }
+
+    #[inline(always)]
+    fn copy(&self, offset: u32, target: *mut u8, length: u32) -> bool {
+        let context = self.0.as_ptr().cast::<xdp_md>();
+        // SAFETY: `target` has room for `length` octets.
+        unsafe { bpf_xdp_load_bytes(context, offset, target.cast(), length) == 0 }
+    }
+}
+
+#[inline(always)]
+fn xdp_interface(context: &XdpContext) -> u32 {
+    // SAFETY: the context is the program's own.
+    unsafe { (*context.ctx).ingress_ifindex }
+}
+
+/// A socket buffer.
+pub(crate) struct Buffer<'a>(&'a TcContext);
+
+impl<'a> Buffer<'a> {
+    #[inline(always)]
+    pub(crate) fn new(context: &'a TcContext) -> Self {
+        Self(context)
+    }
+}
+
+impl Packet for Buffer<'_> {
+    #[inline(always)]
+    fn in_place(&self) -> InPlace<'_, Self> {
+        InPlace { packet: self, start: self.0.data(), end: self.0.data_end() }
+    }
+
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.0.len() as usize
+    }
+
+    #[inline(always)]
+    fn interface(&self) -> u32 {
+        // SAFETY: the context is the program's own.
+        unsafe { (*self.0.as_ptr().cast::<__sk_buff>()).ifindex }
+    }
+
+    #[inline(always)]
+    fn copy(&self, offset: u32, target: *mut u8, length: u32) -> bool {
+        // SAFETY: `target` has room for `length` octets.
+        unsafe { bpf_skb_load_bytes(self.0.as_ptr(), offset, target.cast(), length) == 0 }
+    }
+}
+
+/// The first buffer of a packet, read in place.
+pub(crate) struct InPlace<'a, P> {
+    packet: &'a P,
+    start: usize,
+    end: usize,
+}
+
+impl<P: Packet> InPlace<'_, P> {
+    /// Whether the packet goes on behind its first buffer.
+    #[inline(always)]
+    pub(crate) fn is_partial(&self) -> bool {
+        self.end - self.start < self.packet.len()
+    }
+}
+
+impl<P: Packet> Frame for InPlace<'_, P> {
+    type Header<'a>
+        = At
+    where
+        Self: 'a;
+
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.packet.len()
+    }
+
+    #[inline(always)]
+    fn header<const N: usize>(&self, offset: usize) -> Option<At> {
+        let first = self.start + offset;
+        if first + N > self.end {
+            return None;
+        }
+        Some(At(first))
+    }
+
+    #[inline(always)]
+    fn options(&self, offset: usize, length: usize, options: &mut OptionOctets) -> bool {
+        copy_options(self.packet, offset, length, options)
+    }
+}
+
+/// The first octets of a packet, copied.
+pub(crate) struct Copied<'a, P> {
+    packet: &'a P,
+    scratch: *const u8,
+    copied: usize,
+}
+
+impl<'a, P: Packet> Copied<'a, P> {
+    /// Copies them; nothing where the kernel cannot.
+    #[inline(always)]
+    pub(crate) fn new(packet: &'a P, scratch: *mut [u8; SCRATCH_OCTETS]) -> Option<Self> {
+        let length = packet.len().min(SCRATCH_OCTETS) as u32;
+        // The verifier wants to see both bounds of a length.
+        if length == 0 || !packet.copy(0, scratch.cast(), length) {
+            return None;
+        }
+        // Opaque, so that the compiler keeps the check against SCRATCH_OCTETS, which is the
+        // one that the verifier understands.
+        let copied = core::hint::black_box(length as usize);
+        Some(Self { packet, scratch: scratch.cast_const().cast(), copied })
+    }
+}
+
+impl<P: Packet> Frame for Copied<'_, P> {
+    type Header<'a>
+        = At
+    where
+        Self: 'a;
+
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.packet.len()
+    }
+
+    #[inline(always)]
+    fn header<const N: usize>(&self, offset: usize) -> Option<At> {
+        if offset > SCRATCH_OCTETS - N || offset + N > self.copied {
+            return None;
+        }
+        Some(At(self.scratch as usize + offset))
+    }
+
+    #[inline(always)]
+    fn options(&self, offset: usize, length: usize, options: &mut OptionOctets) -> bool {
+        copy_options(self.packet, offset, length, options)
+    }
+}
+
+#[inline(always)]
+fn copy_options<P: Packet>(
+    packet: &P,
+    offset: usize,
+    length: usize,
+    options: &mut OptionOctets,
+) -> bool {
+    // The verifier wants to see both bounds of a length.
+    if length == 0 || length > MOST_OPTION_OCTETS {
+        return false;
+    }
+    packet.copy(offset as u32, options.as_mut_ptr(), length as u32)
+}
+
+/// A header at an address that was checked.
+pub(crate) struct At(usize);
+
+impl At {
+    /// Reads in place with the width of `T`, as C programs do. The machine that runs this
+    /// is the kernel's: it loads from any address, or its verifier refuses the program.
+    #[inline(always)]
+    fn read<T: Copy>(&self, at: usize) -> T {
+        // SAFETY: within the octets that `header` checked.
+        unsafe { *((self.0 + at) as *const T) }
+    }
+}
+
+impl Header for At {
+    #[inline(always)]
+    fn byte(&self, at: usize) -> u8 {
+        self.read(at)
+    }
+
+    #[inline(always)]
+    fn be16(&self, at: usize) -> u16 {
+        u16::from_be(self.read(at))
+    }
+
+    #[inline(always)]
+    fn word(&self, at: usize) -> u32 {
+        self.read(at)
+    }
+}

@@ -1,0 +1,262 @@
+//! Puts the programs on the hooks of one interface.
+
+use std::io;
+
+use aya::{
+    Ebpf,
+    programs::{
+        LinkOrder, Program, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode as AyaMode,
+        tc::{NlOptions, SchedClassifierLink, TcAttachOptions},
+        xdp::XdpLink,
+    },
+    util::KernelVersion,
+};
+use log::debug;
+
+use super::{
+    DatapathError,
+    clsact::Clsact,
+    error::kernel_answer,
+    interface::Interface,
+};
+use crate::settings::{Ingress, Settings, TcMode, XdpMode};
+
+/// A hook that a program is attached to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Hook {
+    /// XDP in the driver.
+    XdpNative,
+    /// XDP behind the driver.
+    XdpGeneric,
+    /// TCX, arriving packets.
+    TcxIngress,
+    /// TCX, leaving packets.
+    TcxEgress,
+    /// The clsact qdisc, arriving packets.
+    ClsactIngress,
+    /// The clsact qdisc, leaving packets.
+    ClsactEgress,
+}
+
+impl Hook {
+    /// Its name in logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::XdpNative => "xdp-native",
+            Self::XdpGeneric => "xdp-generic",
+            Self::TcxIngress => "tcx-ingress",
+            Self::TcxEgress => "tcx-egress",
+            Self::ClsactIngress => "clsact-ingress",
+            Self::ClsactEgress => "clsact-egress",
+        }
+    }
+}
+
+/// One program on one hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attached {
+    /// The hook.
+    pub hook: Hook,
+    /// The kernel's id of the program.
+    pub program_id: u32,
+}
+
+/// Everything that is attached to one interface; what it owns goes when it is dropped.
+#[derive(Debug)]
+pub(super) struct Links {
+    pub(super) attached: Vec<Attached>,
+    /// Why this ingress hook and no better one.
+    pub(super) note: Option<String>,
+    xdp: Option<XdpLink>,
+    tc: Vec<SchedClassifierLink>,
+    /// After the links: it goes only when it is empty.
+    clsact: Option<Clsact>,
+}
+
+impl Links {
+    /// Attaches to both directions of `interface`, or to none.
+    pub(super) fn attach(
+        ebpf: &mut Ebpf,
+        interface: &Interface,
+        settings: &Settings,
+    ) -> Result<Self, DatapathError> {
+        let mut links = Self { attached: Vec::new(), note: None, xdp: None, tc: Vec::new(), clsact: None };
+        match settings.ingress {
+            Ingress::Xdp => links.attach_xdp(ebpf, interface, settings.xdp_mode)?,
+            Ingress::Tc => links.attach_tc(ebpf, interface, TcAttachType::Ingress, settings.tc_mode)?,
+            Ingress::Auto => match links.attach_xdp(ebpf, interface, settings.xdp_mode) {
+                Ok(()) => {}
+                Err(error) if settings.xdp_mode == XdpMode::Auto && is_no_xdp(&error) => {
+                    links.note = Some(why_tc(&error));
+                    links.attach_tc(ebpf, interface, TcAttachType::Ingress, settings.tc_mode)?;
+                }
+                Err(error) => return Err(error),
+            },
+        }
+        links.attach_tc(ebpf, interface, TcAttachType::Egress, settings.tc_mode)?;
+        Ok(links)
+    }
+
+    fn attach_xdp(
+        &mut self,
+        ebpf: &mut Ebpf,
+        interface: &Interface,
+        mode: XdpMode,
+    ) -> Result<(), DatapathError> {
+        let (mode, hook, name) = match mode {
+            XdpMode::Auto | XdpMode::Native => (AyaMode::Driver, Hook::XdpNative, "native"),
+            XdpMode::Generic => (AyaMode::Skb, Hook::XdpGeneric, "generic"),
+        };
+        let program = xdp_program(ebpf)?;
+        let attach = |program: &mut Xdp| {
+            let id = program.attach_to_if_index(interface.index, mode)?;
+            program.take_link(id)
+        };
+        let link = attach(program).map_err(|error| {
+            let error = kernel_answer(error);
+            match error.raw_os_error() {
+                Some(nix::libc::EBUSY | nix::libc::EEXIST) => {
+                    DatapathError::XdpBusy(interface.name.clone())
+                }
+                _ => DatapathError::Xdp { interface: interface.name.clone(), mode: name, error },
+            }
+        })?;
+        let program_id = program_id(program.info())?;
+        self.xdp = Some(link);
+        self.attached.push(Attached { hook, program_id });
+        Ok(())
+    }
+
+    fn attach_tc(
+        &mut self,
+        ebpf: &mut Ebpf,
+        interface: &Interface,
+        side: TcAttachType,
+        mode: TcMode,
+    ) -> Result<(), DatapathError> {
+        let tcx = match mode {
+            TcMode::Auto => kernel_has(6, 6),
+            TcMode::Tcx => true,
+            TcMode::Clsact => false,
+        };
+        let (name, hook) = match (side, tcx) {
+            (TcAttachType::Ingress, true) => ("lastack_ingress", Hook::TcxIngress),
+            (TcAttachType::Ingress, false) => ("lastack_ingress", Hook::ClsactIngress),
+            (_, true) => ("lastack_egress", Hook::TcxEgress),
+            (_, false) => ("lastack_egress", Hook::ClsactEgress),
+        };
+        let failed = |error| DatapathError::Tc {
+            interface: interface.name.clone(),
+            hook: hook.as_str(),
+            error,
+        };
+        let options = if tcx {
+            // Last at egress, where packets are as they leave, and first at ingress.
+            TcAttachOptions::TcxOrder(match side {
+                TcAttachType::Ingress => LinkOrder::first(),
+                _ => LinkOrder::last(),
+            })
+        } else {
+            if self.clsact.is_none() {
+                self.clsact = Clsact::ensure(interface).map_err(failed)?;
+            }
+            TcAttachOptions::Netlink(NlOptions::default())
+        };
+        let program = tc_program(ebpf, name)?;
+        let attach = |program: &mut SchedClassifier| {
+            let id = program.attach_with_options(&interface.name, side, options)?;
+            program.take_link(id)
+        };
+        let link = attach(program).map_err(|error| failed(kernel_answer(error)))?;
+        let program_id = program_id(program.info())?;
+        self.tc.push(link);
+        self.attached.push(Attached { hook, program_id });
+        Ok(())
+    }
+
+    /// Takes everything off; gives the first error, but tries all.
+    pub(super) fn detach(mut self) -> io::Result<()> {
+        use aya::programs::Link as _;
+        let mut first = Ok(());
+        let mut keep = |result: Result<(), ProgramError>| {
+            if let Err(error) = result
+                && first.is_ok()
+            {
+                first = Err(kernel_answer(error));
+            }
+        };
+        if let Some(link) = self.xdp.take() {
+            keep(link.detach());
+        }
+        for link in self.tc.drain(..) {
+            keep(link.detach());
+        }
+        first.and(self.clsact.take().map_or(Ok(()), Clsact::remove))
+    }
+}
+
+fn kernel_has(major: u8, minor: u8) -> bool {
+    KernelVersion::current().is_ok_and(|current| current >= KernelVersion::new(major, minor, 0))
+}
+
+/// Whether the error says that native XDP cannot be had here, rather than that something is
+/// wrong.
+fn is_no_xdp(error: &DatapathError) -> bool {
+    matches!(error, DatapathError::XdpBusy(_) | DatapathError::Xdp { .. })
+}
+
+fn why_tc(error: &DatapathError) -> String {
+    match error {
+        DatapathError::XdpBusy(_) => "it has an XDP program already".to_owned(),
+        DatapathError::Xdp { error, .. } => format!("its driver takes no native XDP: {error}"),
+        other => other.to_string(),
+    }
+}
+
+/// The XDP program for this kernel, loaded.
+fn xdp_program(ebpf: &mut Ebpf) -> Result<&mut Xdp, DatapathError> {
+    // Multi-buffer frames came with 5.18.
+    let name =
+        if kernel_has(5, 18) { "lastack_xdp_mb" } else { "lastack_xdp" };
+    let program: &mut Xdp = typed(ebpf, name)?;
+    if program.fd().is_err() {
+        program.load().map_err(|error| refused(name, error))?;
+    }
+    Ok(program)
+}
+
+/// A TC program, loaded.
+fn tc_program<'a>(
+    ebpf: &'a mut Ebpf,
+    name: &'static str,
+) -> Result<&'a mut SchedClassifier, DatapathError> {
+    let program: &mut SchedClassifier = typed(ebpf, name)?;
+    if program.fd().is_err() {
+        program.load().map_err(|error| refused(name, error))?;
+    }
+    Ok(program)
+}
+
+fn typed<'a, T>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut T, DatapathError>
+where
+    &'a mut T: TryFrom<&'a mut Program>,
+{
+    ebpf.program_mut(name)
+        .and_then(|program| program.try_into().ok())
+        .ok_or(DatapathError::Missing(name))
+}
+
+fn refused(program: &'static str, error: ProgramError) -> DatapathError {
+    debug!("{program}: {error}");
+    DatapathError::Refused { program, error: kernel_answer(error) }
+}
+
+fn program_id(
+    info: Result<aya::programs::ProgramInfo, ProgramError>,
+) -> Result<u32, DatapathError> {
+    info.map(|info| info.id()).map_err(|error| DatapathError::System {
+        what: "the id of a program",
+        error: kernel_answer(error),
+    })
+}

@@ -1,0 +1,112 @@
+//! What can go wrong with the packet programs, in words for whoever has to mend it.
+
+use std::io;
+
+use aya::{
+    EbpfError,
+    maps::MapError,
+    programs::{ProgramError, tc::TcError, xdp::XdpError},
+    sys::SyscallError,
+};
+use thiserror::Error;
+
+/// An error of [`Datapath`](super::Datapath); each is one line that says what to do.
+#[derive(Debug, Error)]
+pub enum DatapathError {
+    /// Capabilities are missing.
+    #[error("missing {0}: run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON")]
+    Capabilities(String),
+    /// There is no such interface.
+    #[error("no interface is called {0}; `ip link` lists those that there are")]
+    NoInterface(String),
+    /// It has no Ethernet header.
+    #[error("{interface} is no Ethernet interface (its link type is {link_type}), and only those are served yet")]
+    NotEthernet {
+        /// Its name.
+        interface: String,
+        /// Its `ARPHRD_*` number.
+        link_type: u16,
+    },
+    /// It is served already.
+    #[error("{0} is named twice")]
+    Twice(String),
+    /// More interfaces than can be counted apart.
+    #[error("{0} cannot be counted apart from the interfaces that are served already; leave one out")]
+    TooManyInterfaces(String),
+    /// XDP was asked for and there is another program.
+    #[error("{0} has an XDP program already; take that off, or use `--ingress tc`")]
+    XdpBusy(String),
+    /// XDP was asked for and the driver has none.
+    #[error("XDP cannot be attached to {interface} in {mode} mode ({error}); use `--ingress tc`")]
+    Xdp {
+        /// The interface.
+        interface: String,
+        /// `native` or `generic`.
+        mode: &'static str,
+        /// The kernel's answer.
+        error: io::Error,
+    },
+    /// The kernel refused a program at a TC hook.
+    #[error("cannot attach to the {hook} hook of {interface}: {error}")]
+    Tc {
+        /// The interface.
+        interface: String,
+        /// The hook.
+        hook: &'static str,
+        /// The kernel's answer.
+        error: io::Error,
+    },
+    /// The kernel's verifier refused a program.
+    #[error("this kernel refuses the program {program} ({error}); `RUST_LOG=debug` shows its verifier's log")]
+    Refused {
+        /// The program.
+        program: &'static str,
+        /// The kernel's answer.
+        error: io::Error,
+    },
+    /// Maps or programs could not be made.
+    #[error("cannot load the packet programs: {0}")]
+    Load(#[source] EbpfError),
+    /// The object in this binary is not the one that it was built for.
+    #[error("the embedded object has no {0}; this binary was built wrongly")]
+    Missing(&'static str),
+    /// A map could not be read or written.
+    #[error("cannot access the map {map}: {error}")]
+    Map {
+        /// Its name.
+        map: &'static str,
+        /// The kernel's answer.
+        error: MapError,
+    },
+    /// The machine did not answer a question about itself.
+    #[error("cannot find out {what}: {error}")]
+    System {
+        /// The question.
+        what: &'static str,
+        /// The kernel's answer.
+        error: io::Error,
+    },
+    /// Something stayed attached.
+    #[error("could not take everything off {interface}: {error}")]
+    Detach {
+        /// The interface.
+        interface: String,
+        /// The kernel's answer.
+        error: io::Error,
+    },
+}
+
+/// The kernel's answer within an error of aya's.
+pub(super) fn kernel_answer(error: ProgramError) -> io::Error {
+    match error {
+        ProgramError::LoadError { io_error, .. }
+        | ProgramError::SyscallError(SyscallError { io_error, .. })
+        | ProgramError::TcError(TcError::IoError(io_error)) => io_error,
+        ProgramError::XdpError(XdpError::NetlinkError(error))
+        | ProgramError::TcError(TcError::NetlinkError(error))
+        | ProgramError::NetlinkError(error) => error
+            .raw_os_error()
+            .map_or_else(|| io::Error::other(error.to_string()), io::Error::from_raw_os_error),
+        other => io::Error::other(other.to_string()),
+    }
+}

@@ -1,0 +1,123 @@
+//! Makes maps and programs of the embedded object.
+
+use std::{io, time::Duration};
+
+use aya::{Ebpf, EbpfLoader};
+use caps::{CapSet, Capability};
+use filter_common::{
+    Mode, Ticks,
+    policy::{Configuration, MOST_INTERFACES},
+};
+use log::debug;
+use nix::{
+    sys::resource::{Resource, setrlimit},
+    time::{ClockId, clock_getres},
+};
+
+use super::DatapathError;
+use crate::settings::{Role, Settings};
+
+/// The packet programs, built from filter-ebpf.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lastack-ebpf"));
+
+/// Slots of the expiry array for each flow: with a full table one ordinary packet in five
+/// finds its slot taken and asks the table.
+const SLOTS_PER_FLOW: u32 = 4;
+/// 64 MiB of slots.
+const MOST_SLOTS: u32 = 1 << 24;
+
+/// Creates the maps and makes the programs ready to be loaded.
+pub(super) fn load(settings: &Settings) -> Result<Ebpf, DatapathError> {
+    check_capabilities()?;
+    // Kernels before 5.11 account maps to this limit.
+    if let Err(error) = setrlimit(Resource::RLIMIT_MEMLOCK, u64::MAX, u64::MAX) {
+        debug!("RLIMIT_MEMLOCK stays as it is: {error}");
+    }
+    let slots = slots(settings.max_flows);
+    let configuration = configuration(settings, slots)?;
+    EbpfLoader::new()
+        .override_global("CONFIGURATION", &configuration, true)
+        .map_max_entries("FLOWS", settings.max_flows)
+        .map_max_entries("EXPIRY", slots)
+        .map_max_entries("INTERFACES", MOST_INTERFACES)
+        .load(OBJECT)
+        .map_err(DatapathError::Load)
+}
+
+fn check_capabilities() -> Result<(), DatapathError> {
+    let has = |capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(true);
+    // CAP_SYS_ADMIN holds what was split off it.
+    let bpf = |capability| has(capability) || has(Capability::CAP_SYS_ADMIN);
+    let missing: Vec<_> = [
+        (Capability::CAP_BPF, bpf(Capability::CAP_BPF)),
+        (Capability::CAP_NET_ADMIN, has(Capability::CAP_NET_ADMIN)),
+        (Capability::CAP_PERFMON, bpf(Capability::CAP_PERFMON)),
+    ]
+    .into_iter()
+    .filter(|(_, there)| !there)
+    .map(|(capability, _)| capability.to_string())
+    .collect();
+    if missing.is_empty() { Ok(()) } else { Err(DatapathError::Capabilities(missing.join(", "))) }
+}
+
+fn slots(max_flows: u32) -> u32 {
+    max_flows.saturating_mul(SLOTS_PER_FLOW).clamp(1024, MOST_SLOTS).next_power_of_two()
+}
+
+fn configuration(settings: &Settings, slots: u32) -> Result<Configuration, DatapathError> {
+    let tick = tick()?;
+    let mut secret = [0; 8];
+    getrandom::fill(&mut secret).map_err(|error| DatapathError::System {
+        what: "a random number",
+        error: io::Error::other(error.to_string()),
+    })?;
+    Ok(Configuration {
+        secret: u64::from_ne_bytes(secret),
+        window: ticks(settings.window, tick),
+        half_closed_lifetime: ticks(settings.half_closed_timeout, tick),
+        closed_lifetime: ticks(settings.closed_timeout, tick),
+        slot_mask: slots - 1,
+        budget: settings.budget,
+        lan: u8::from(settings.role == Role::Lan),
+        enforce: u8::from(settings.mode == Mode::Enforce),
+        rst_guard: u8::from(settings.rst_guard),
+        log_decisions: u8::from(settings.log_decisions),
+        reserved: [0; 7],
+    })
+}
+
+/// The length of a jiffy. The coarse clocks advance with it, and their resolution is it:
+/// <https://github.com/torvalds/linux/blob/v6.18/kernel/time/posix-timers.c>
+/// (`posix_get_coarse_res`).
+fn tick() -> Result<Duration, DatapathError> {
+    clock_getres(ClockId::CLOCK_MONOTONIC_COARSE).map(Duration::from).map_err(|error| {
+        DatapathError::System { what: "the length of a jiffy", error: error.into() }
+    })
+}
+
+/// At least one, since the clock may advance right behind the first packet.
+fn ticks(duration: Duration, tick: Duration) -> Ticks {
+    let ticks = duration.as_nanos().div_ceil(tick.as_nanos().max(1)).max(1);
+    Ticks(u64::try_from(ticks).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_become_ticks_and_never_none() {
+        let tick = Duration::from_millis(4);
+        assert_eq!(ticks(Duration::from_millis(500), tick), Ticks(125));
+        assert_eq!(ticks(Duration::from_millis(501), tick), Ticks(126));
+        assert_eq!(ticks(Duration::from_nanos(1), tick), Ticks(1));
+    }
+
+    #[test]
+    fn slots_are_a_power_of_two_within_bounds() {
+        assert_eq!(slots(1), 1024);
+        assert_eq!(slots(65_536), 1 << 18);
+        assert_eq!(slots(100_000), 1 << 19);
+        assert_eq!(slots(u32::MAX), MOST_SLOTS);
+    }
+}
