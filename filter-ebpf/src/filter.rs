@@ -81,7 +81,7 @@ fn examine<P: Packet, F: Frame>(
         interface: packet.interface(),
     };
     let reason = judge(&facts, direction, slot, now);
-    if configuration::logs_decisions() {
+    if configuration::logs_decisions() && reason.is_counted() {
         log(&facts, reason);
     }
     Ok(reason.verdict())
