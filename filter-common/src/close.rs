@@ -111,7 +111,12 @@ impl Change {
     /// Applies it to the state of a flow.
     pub fn apply(self, flow: &mut Option<Flow>) {
         match (self, flow.as_mut()) {
-            (Self::Create(client), _) => *flow = Some(Flow { client, ..Flow::default() }),
+            (Self::Create(client), _) => {
+                *flow = Some(Flow {
+                    client,
+                    ..Flow::default()
+                })
+            }
             (Self::Client(client), Some(flow)) => flow.client = client,
             (Self::Server(server), Some(flow)) => flow.server = server,
             (Self::Forget, _) => *flow = None,
@@ -176,7 +181,11 @@ impl Flow {
     #[inline(always)]
     #[must_use]
     pub fn is_expired(&self, now: Ticks, policy: &Policy) -> bool {
-        let last = if self.client.at > self.server.at { self.client.at } else { self.server.at };
+        let last = if self.client.at > self.server.at {
+            self.client.at
+        } else {
+            self.server.at
+        };
         now.since(last) > self.lifetime(policy)
     }
 }
@@ -191,7 +200,12 @@ pub fn decide(
     policy: &Policy,
 ) -> Decision {
     let mut change = Change::Keep;
-    let reason = Machine { now, policy, effects: &mut change }.segment(flow, direction, segment);
+    let reason = Machine {
+        now,
+        policy,
+        effects: &mut change,
+    }
+    .segment(flow, direction, segment);
     Decision { reason, change }
 }
 
@@ -211,13 +225,13 @@ impl<E: Effects> Machine<'_, E> {
     #[inline(always)]
     pub fn segment(self, flow: Option<Flow>, direction: Direction, segment: &Segment) -> Reason {
         match direction {
-            Direction::FromClient => self.from_client(flow, segment),
-            Direction::FromServer => self.from_server(flow, segment),
+            Direction::FromClient => self.client_segment(flow, segment),
+            Direction::FromServer => self.server_segment(flow, segment),
         }
     }
 
     #[inline(always)]
-    fn from_client(self, flow: Option<Flow>, segment: &Segment) -> Reason {
+    fn client_segment(self, flow: Option<Flow>, segment: &Segment) -> Reason {
         if segment.flags.opens() {
             return self.client_fin(flow, segment);
         }
@@ -253,7 +267,11 @@ impl<E: Effects> Machine<'_, E> {
             // segment, so it answers nothing (RFC 9293, section 3.10.7.4, first check).
             return self.alive(&flow, Reason::ClientFinRepeated);
         }
-        if self.effects.create(ClientHalf { fin_end, at: self.now, ..ClientHalf::default() }) {
+        if self.effects.create(ClientHalf {
+            fin_end,
+            at: self.now,
+            ..ClientHalf::default()
+        }) {
             Reason::FlowCreated
         } else {
             Reason::FlowNotStored
@@ -271,7 +289,14 @@ impl<E: Effects> Machine<'_, E> {
             // A stale ACK answers nothing. The RST that it draws has its SEG.ACK for
             // SEG.SEQ, outside of the client's window.
             let stale = segment.ack.precedes(server.fin_end);
-            return self.alive(flow, if stale { Reason::StaleAck } else { Reason::OtherSequence });
+            return self.alive(
+                flow,
+                if stale {
+                    Reason::StaleAck
+                } else {
+                    Reason::OtherSequence
+                },
+            );
         }
         // R1.3: one forwarded ACK answers all that the server had said until then.
         let closed = flow.phase() == Phase::Closed;
@@ -287,7 +312,10 @@ impl<E: Effects> Machine<'_, E> {
         }
         // R1.2: SEG.SEQ is Fc or, as in a keepalive, Fc-1.
         if segment.seq != client.fin_end && segment.seq.plus(1) != client.fin_end {
-            let provoked = ClientHalf { provoked: 1, ..*client };
+            let provoked = ClientHalf {
+                provoked: 1,
+                ..*client
+            };
             self.effects.client(provoked, self.policy.closed_lifetime);
             return Reason::OtherSequence;
         }
@@ -321,7 +349,11 @@ impl<E: Effects> Machine<'_, E> {
             ..*client
         };
         self.effects.client(answer, self.policy.closed_lifetime);
-        if closed { Reason::ElicitedAck } else { Reason::FirstAck }
+        if closed {
+            Reason::ElicitedAck
+        } else {
+            Reason::FirstAck
+        }
     }
 
     #[inline(always)]
@@ -345,7 +377,11 @@ impl<E: Effects> Machine<'_, E> {
     /// Forwards an acknowledgment of Fs that nothing asked for; the server will reset.
     #[inline(always)]
     fn unsolicited(self, client: &ClientHalf, reason: Reason) -> Reason {
-        let forwarded = ClientHalf { provoked: 1, at: self.now, ..*client };
+        let forwarded = ClientHalf {
+            provoked: 1,
+            at: self.now,
+            ..*client
+        };
         self.effects.client(forwarded, self.policy.closed_lifetime);
         reason
     }
@@ -354,8 +390,12 @@ impl<E: Effects> Machine<'_, E> {
     #[inline(always)]
     fn alive(self, flow: &Flow, reason: Reason) -> Reason {
         if flow.client.answered == 0 {
-            let client = ClientHalf { at: self.now, ..flow.client };
-            self.effects.client(client, self.policy.half_closed_lifetime);
+            let client = ClientHalf {
+                at: self.now,
+                ..flow.client
+            };
+            self.effects
+                .client(client, self.policy.half_closed_lifetime);
         }
         reason
     }
@@ -367,7 +407,7 @@ impl<E: Effects> Machine<'_, E> {
     }
 
     #[inline(always)]
-    fn from_server(self, flow: Option<Flow>, segment: &Segment) -> Reason {
+    fn server_segment(self, flow: Option<Flow>, segment: &Segment) -> Reason {
         let Some(flow) = flow else {
             return Reason::NoFlow;
         };
@@ -387,20 +427,47 @@ impl<E: Effects> Machine<'_, E> {
         if server.elicited == 0 && !closes {
             // A FIN that acknowledges less is a crossing close: that server ends in
             // TIME-WAIT and stays silent.
-            self.effects.server(ServerHalf { at: self.now, ..*server }, lifetime);
+            self.effects.server(
+                ServerHalf {
+                    at: self.now,
+                    ..*server
+                },
+                lifetime,
+            );
             return Reason::ServerData;
         }
-        let fin_end = if closes { segment.next() } else { server.fin_end };
+        let fin_end = if closes {
+            segment.next()
+        } else {
+            server.fin_end
+        };
         if fin || segment.payload != 0 || segment.seq != fin_end {
             // 0 means that there was no FIN.
             let elicited = match server.elicited.wrapping_add(1) {
                 0 => 1,
                 count => count,
             };
-            self.effects.server(ServerHalf { fin_end, elicited, at: self.now }, lifetime);
-            return if server.elicited == 0 { Reason::ServerFin } else { Reason::ServerElicits };
+            self.effects.server(
+                ServerHalf {
+                    fin_end,
+                    elicited,
+                    at: self.now,
+                },
+                lifetime,
+            );
+            return if server.elicited == 0 {
+                Reason::ServerFin
+            } else {
+                Reason::ServerElicits
+            };
         }
-        self.effects.server(ServerHalf { at: self.now, ..*server }, lifetime);
+        self.effects.server(
+            ServerHalf {
+                at: self.now,
+                ..*server
+            },
+            lifetime,
+        );
         Reason::ServerQuiet
     }
 

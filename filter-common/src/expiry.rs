@@ -72,7 +72,10 @@ impl TupleHash {
     /// The hash.
     #[inline(always)]
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "the upper half is folded in")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the upper half is folded in"
+    )]
     pub const fn finish(self) -> u32 {
         self.0 as u32
     }
@@ -107,7 +110,10 @@ mod tests {
         const SLOTS: usize = 1 << 12;
         let mut load = vec![0_u32; SLOTS];
         for port in 0..SLOTS as u32 {
-            let hash = TupleHash::new(7).words(0x0a00_0001, 0x0a00_0002).words(port, 80).finish();
+            let hash = TupleHash::new(7)
+                .words(0x0a00_0001, 0x0a00_0002)
+                .words(port, 80)
+                .finish();
             load[hash as usize % SLOTS] += 1;
         }
         // As many balls as bins, thrown at random: a fullest bin above 12 has odds below 1e-5.

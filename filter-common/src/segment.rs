@@ -120,7 +120,9 @@ impl Segment {
     #[inline(always)]
     #[must_use]
     pub const fn next(&self) -> SeqNum {
-        self.seq.plus(self.payload).plus(self.flags.any(Flags::FIN) as u32)
+        self.seq
+            .plus(self.payload)
+            .plus(self.flags.any(Flags::FIN) as u32)
     }
 
     /// Whether it is a pure ACK but for its options: flags exactly ACK, no payload.

@@ -88,7 +88,11 @@ impl Header for &[u8] {
 }
 
 fn octets<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
-    bytes.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; N])
+    bytes
+        .get(at..)
+        .and_then(|rest| rest.first_chunk())
+        .copied()
+        .unwrap_or([0; N])
 }
 
 const ETHERNET: usize = 14;
@@ -195,7 +199,15 @@ fn locate_ipv4<F: Frame + ?Sized>(
     let (client, server) = oriented(direction, source, destination);
     let hash = TupleHash::new(secret).words(client, server);
     let declared = length(ip.be16(2), 0);
-    locate_tcp(frame, Version::V4, network, network.wrapping_add(header), declared, direction, hash)
+    locate_tcp(
+        frame,
+        Version::V4,
+        network,
+        network.wrapping_add(header),
+        declared,
+        direction,
+        hash,
+    )
 }
 
 #[inline(always)]
@@ -220,11 +232,25 @@ fn locate_ipv6<F: Frame + ?Sized>(
     let (client, server) = oriented(direction, 8, 24);
     let hash = TupleHash::new(secret)
         .words(ip.word(client), ip.word(client.wrapping_add(4)))
-        .words(ip.word(client.wrapping_add(8)), ip.word(client.wrapping_add(12)))
+        .words(
+            ip.word(client.wrapping_add(8)),
+            ip.word(client.wrapping_add(12)),
+        )
         .words(ip.word(server), ip.word(server.wrapping_add(4)))
-        .words(ip.word(server.wrapping_add(8)), ip.word(server.wrapping_add(12)));
+        .words(
+            ip.word(server.wrapping_add(8)),
+            ip.word(server.wrapping_add(12)),
+        );
     let declared = length(ip.be16(4), IPV6);
-    locate_tcp(frame, Version::V6, network, transport, declared, direction, hash)
+    locate_tcp(
+        frame,
+        Version::V6,
+        network,
+        transport,
+        declared,
+        direction,
+        hash,
+    )
 }
 
 /// Walks the extension headers (RFC 8200, section 4) from `offset` on; gives the upper-layer
@@ -242,19 +268,27 @@ fn skip_extension_headers<F: Frame + ?Sized>(
     const DESTINATION: u8 = 60;
     let (mut next, mut skipped) = (first, 0_usize);
     for _ in 0..MOST_EXTENSION_HEADERS {
-        if !matches!(next, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION) {
+        if !matches!(
+            next,
+            HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION
+        ) {
             return upper_layer(next).map(|protocol| (protocol, offset.wrapping_add(skipped)));
         }
-        let extension =
-            frame.header::<8>(offset.wrapping_add(skipped)).ok_or(Reason::Truncated)?;
+        let extension = frame
+            .header::<8>(offset.wrapping_add(skipped))
+            .ok_or(Reason::Truncated)?;
         let length = match next {
             // An atomic fragment (RFC 6946) is whole.
             FRAGMENT if extension.be16(2) & 0xfff9 != 0 => return Err(Reason::Fragment),
             FRAGMENT => 8,
             // With segments left the destination is not the connection's.
             ROUTING if extension.byte(3) != 0 => return Err(Reason::ExtensionHeader),
-            AUTHENTICATION => usize::from(extension.byte(1)).wrapping_add(2).wrapping_mul(4),
-            _ => usize::from(extension.byte(1)).wrapping_add(1).wrapping_mul(8),
+            AUTHENTICATION => usize::from(extension.byte(1))
+                .wrapping_add(2)
+                .wrapping_mul(4),
+            _ => usize::from(extension.byte(1))
+                .wrapping_add(1)
+                .wrapping_mul(8),
         };
         next = extension.byte(0);
         skipped = skipped.wrapping_add(length);
@@ -290,8 +324,17 @@ fn locate_tcp<F: Frame + ?Sized>(
 ) -> Result<Located, Reason> {
     let tcp = frame.header::<TCP>(transport).ok_or(Reason::Truncated)?;
     let flags = Flags::from_header(tcp.be16(12));
-    let hash = hash.words(0, oriented_ports(direction, tcp.word(0))).finish();
-    Ok(Located { version, network, transport, declared, flags, hash })
+    let hash = hash
+        .words(0, oriented_ports(direction, tcp.word(0)))
+        .finish();
+    Ok(Located {
+        version,
+        network,
+        transport,
+        declared,
+        flags,
+        hash,
+    })
 }
 
 /// Client first.
@@ -313,7 +356,11 @@ const fn oriented_ports(direction: Direction, ports: u32) -> u32 {
 
 #[inline(always)]
 fn length(field: u16, header: usize) -> Option<usize> {
-    if field == 0 { None } else { Some(usize::from(field).wrapping_add(header)) }
+    if field == 0 {
+        None
+    } else {
+        Some(usize::from(field).wrapping_add(header))
+    }
 }
 
 /// The key of the flow that a located segment belongs to.
@@ -327,15 +374,21 @@ pub fn key<F: Frame + ?Sized>(
     located: &Located,
     direction: Direction,
 ) -> Result<FlowKey, Reason> {
-    let tcp = frame.header::<TCP>(located.transport).ok_or(Reason::Truncated)?;
+    let tcp = frame
+        .header::<TCP>(located.transport)
+        .ok_or(Reason::Truncated)?;
     let ports = oriented_ports(direction, tcp.word(0));
     let (source, destination) = match located.version {
         Version::V4 => {
-            let ip = frame.header::<IPV4>(located.network).ok_or(Reason::Truncated)?;
+            let ip = frame
+                .header::<IPV4>(located.network)
+                .ok_or(Reason::Truncated)?;
             (mapped(ip.word(12)), mapped(ip.word(16)))
         }
         Version::V6 => {
-            let ip = frame.header::<IPV6>(located.network).ok_or(Reason::Truncated)?;
+            let ip = frame
+                .header::<IPV6>(located.network)
+                .ok_or(Reason::Truncated)?;
             (
                 [ip.word(8), ip.word(12), ip.word(16), ip.word(20)],
                 [ip.word(24), ip.word(28), ip.word(32), ip.word(36)],
@@ -343,7 +396,11 @@ pub fn key<F: Frame + ?Sized>(
         }
     };
     let (client, server) = oriented(direction, source, destination);
-    Ok(FlowKey { client, server, ports })
+    Ok(FlowKey {
+        client,
+        server,
+        ports,
+    })
 }
 
 /// An IPv4-mapped IPv6 address.
@@ -360,7 +417,9 @@ const fn mapped(address: u32) -> [u32; 4] {
 /// the frame ends before they say.
 #[inline(always)]
 pub fn segment<F: Frame + ?Sized>(frame: &F, located: &Located) -> Result<Segment, Reason> {
-    let tcp = frame.header::<TCP>(located.transport).ok_or(Reason::Truncated)?;
+    let tcp = frame
+        .header::<TCP>(located.transport)
+        .ok_or(Reason::Truncated)?;
     let header = usize::from(tcp.byte(12) >> 4).wrapping_mul(4);
     if header < TCP {
         return Err(Reason::BadHeader);
@@ -375,7 +434,10 @@ pub fn segment<F: Frame + ?Sized>(frame: &F, located: &Located) -> Result<Segmen
     if datagram > on_wire {
         return Err(Reason::Truncated);
     }
-    let headers = located.transport.wrapping_sub(located.network).wrapping_add(header);
+    let headers = located
+        .transport
+        .wrapping_sub(located.network)
+        .wrapping_add(header);
     if datagram < headers {
         return Err(Reason::BadHeader);
     }
@@ -419,5 +481,9 @@ fn options<F: Frame + ?Sized>(frame: &F, offset: usize, length: usize) -> Option
             _ => return Options::Other,
         }
     }
-    if at == length { Options::Plain } else { Options::Other }
+    if at == length {
+        Options::Plain
+    } else {
+        Options::Other
+    }
 }

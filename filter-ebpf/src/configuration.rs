@@ -46,7 +46,11 @@ pub(crate) fn direction(hook: Hook) -> Direction {
 #[inline(always)]
 pub(crate) fn policy() -> Policy {
     Policy {
-        mode: if field!(enforce) == 0 { Mode::Monitor } else { Mode::Enforce },
+        mode: if field!(enforce) == 0 {
+            Mode::Monitor
+        } else {
+            Mode::Enforce
+        },
         rst_guard: field!(rst_guard) != 0,
         window: field!(window),
         budget: field!(budget),

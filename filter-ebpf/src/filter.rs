@@ -1,10 +1,7 @@
 //! Parse, look up, decide, store, count. No policy: it fetches facts, asks, and carries the
 //! decision out.
 
-use aya_ebpf::{
-    bindings::BPF_ANY,
-    helpers::bpf_jiffies64,
-};
+use aya_ebpf::{bindings::BPF_ANY, helpers::bpf_jiffies64};
 use aya_log_ebpf::debug;
 use filter_common::{
     ClientHalf, Direction, Effects, Flow, FlowKey, Machine, Reason, Segment, ServerHalf, Ticks,
@@ -50,7 +47,11 @@ pub(crate) fn filter<P: Packet>(packet: &P, hook: Hook) -> Verdict {
 
 /// For headers that reach behind the first buffer.
 #[inline(always)]
-fn examine_copy<P: Packet>(packet: &P, hook: Hook, direction: Direction) -> Result<Verdict, Reason> {
+fn examine_copy<P: Packet>(
+    packet: &P,
+    hook: Hook,
+    direction: Direction,
+) -> Result<Verdict, Reason> {
     let scratch = SCRATCH.get_ptr_mut(hook as u32).ok_or(Reason::Truncated)?;
     let copied = Copied::new(packet, scratch).ok_or(Reason::Truncated)?;
     examine(packet, &copied, direction)
@@ -106,7 +107,11 @@ struct Facts {
 /// and sees that they are the same from here on.
 #[inline(never)]
 fn judge(facts: &Facts, direction: Direction, slot: *mut Slot, now: Ticks) -> Reason {
-    let Facts { key, segment, interface } = facts;
+    let Facts {
+        key,
+        segment,
+        interface,
+    } = facts;
     let found = FLOWS.get_ptr_mut(key);
     if found.is_none() && !(direction == Direction::FromClient && segment.flags.opens()) {
         return Reason::NoFlow;
@@ -118,9 +123,18 @@ fn judge(facts: &Facts, direction: Direction, slot: *mut Slot, now: Ticks) -> Re
     // field of it is then the old one or the new one, as if the packets had met in another
     // order.
     let flow = found.map(|flow| unsafe { *flow });
-    let mut table = Table { key, found, slot, now };
+    let mut table = Table {
+        key,
+        found,
+        slot,
+        now,
+    };
     let policy = configuration::policy();
-    let machine = Machine { now, policy: &policy, effects: &mut table };
+    let machine = Machine {
+        now,
+        policy: &policy,
+        effects: &mut table,
+    };
     let reason = machine.segment(flow, direction, segment);
     counters.count(reason);
     reason
@@ -137,10 +151,17 @@ struct Table<'a> {
 impl Effects for Table<'_> {
     #[inline(always)]
     fn create(&mut self, client: ClientHalf) -> bool {
-        let flow = Flow { client, ..Flow::default() };
+        let flow = Flow {
+            client,
+            ..Flow::default()
+        };
         let created = FLOWS.insert(self.key, flow, u64::from(BPF_ANY)).is_ok();
         if created {
-            keep_until(self.slot, self.now, configuration::policy().half_closed_lifetime);
+            keep_until(
+                self.slot,
+                self.now,
+                configuration::policy().half_closed_lifetime,
+            );
         }
         created
     }

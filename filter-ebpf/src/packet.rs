@@ -45,7 +45,11 @@ impl<'a> SingleBufferFrame<'a> {
 impl Packet for SingleBufferFrame<'_> {
     #[inline(always)]
     fn in_place(&self) -> InPlace<'_, Self> {
-        InPlace { packet: self, start: self.0.data(), end: self.0.data_end() }
+        InPlace {
+            packet: self,
+            start: self.0.data(),
+            end: self.0.data_end(),
+        }
     }
 
     #[inline(always)]
@@ -69,7 +73,12 @@ impl Packet for SingleBufferFrame<'_> {
         }
         for word in 0..TIMESTAMPS_PADDED / 4 {
             // SAFETY: checked, and `target` has room for `length` octets.
-            unsafe { target.add(word * 4).cast::<u32>().write(At(first).word(word * 4)) };
+            unsafe {
+                target
+                    .add(word * 4)
+                    .cast::<u32>()
+                    .write(At(first).word(word * 4))
+            };
         }
         true
     }
@@ -88,7 +97,11 @@ impl<'a> MultiBufferFrame<'a> {
 impl Packet for MultiBufferFrame<'_> {
     #[inline(always)]
     fn in_place(&self) -> InPlace<'_, Self> {
-        InPlace { packet: self, start: self.0.data(), end: self.0.data_end() }
+        InPlace {
+            packet: self,
+            start: self.0.data(),
+            end: self.0.data_end(),
+        }
     }
 
     #[inline(always)]
@@ -130,7 +143,11 @@ impl<'a> Buffer<'a> {
 impl Packet for Buffer<'_> {
     #[inline(always)]
     fn in_place(&self) -> InPlace<'_, Self> {
-        InPlace { packet: self, start: self.0.data(), end: self.0.data_end() }
+        InPlace {
+            packet: self,
+            start: self.0.data(),
+            end: self.0.data_end(),
+        }
     }
 
     #[inline(always)]
@@ -211,7 +228,11 @@ impl<'a, P: Packet> Copied<'a, P> {
         // Opaque, so that the compiler keeps the check against SCRATCH_OCTETS, which is the
         // one that the verifier understands.
         let copied = core::hint::black_box(length as usize);
-        Some(Self { packet, scratch: scratch.cast_const().cast(), copied })
+        Some(Self {
+            packet,
+            scratch: scratch.cast_const().cast(),
+            copied,
+        })
     }
 }
 

@@ -1,14 +1,16 @@
-//! The command line.
+//! The command line: which command, and what all of them share.
 
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+use env_logger::Env;
 
-use crate::commands::demo;
+use crate::commands::{demo, run};
 
-/// Makes the last ACK the last.
+/// Makes the last ACK the last: stops the spurious ACK that old TCP stacks send after a
+/// connection is closed, before the server answers it with a reset.
 #[derive(Debug, Parser)]
-#[command(name = "lastack", version, about)]
+#[command(name = "lastack", version, about, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -16,7 +18,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Shows the fault and the cure on real packets
+    Run(run::Arguments),
     Demo(demo::Arguments),
 }
 
@@ -25,7 +27,10 @@ enum Command {
 /// Exit status: 0 done; 1 failed, with one line on standard error; 2 wrong usage.
 #[must_use]
 pub fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+    let cli = Cli::parse();
+    start_log();
+    let done = match cli.command {
+        Command::Run(arguments) => run::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
     };
     match done {
@@ -35,4 +40,16 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Logs go to standard error; `RUST_LOG` chooses. The programs' own log is at level debug and
+/// only there if it was asked for.
+fn start_log() {
+    let default = "warn,filter_user=info,lastack_ebpf=debug";
+    let mut builder = env_logger::Builder::from_env(Env::default().default_filter_or(default));
+    builder.format_target(false);
+    if env::var_os("JOURNAL_STREAM").is_some() {
+        builder.format_timestamp(None);
+    }
+    builder.init();
 }

@@ -6,4 +6,7 @@ pub mod commands;
 pub mod counters;
 pub mod datapath;
 pub mod lab;
+pub mod metrics;
+pub mod server;
 pub mod settings;
+pub mod stream;

@@ -13,12 +13,7 @@ use aya::{
 };
 use log::debug;
 
-use super::{
-    DatapathError,
-    clsact::Clsact,
-    error::kernel_answer,
-    interface::Interface,
-};
+use super::{DatapathError, clsact::Clsact, error::kernel_answer, interface::Interface};
 use crate::settings::{Ingress, Settings, TcMode, XdpMode};
 
 /// A hook that a program is attached to.
@@ -81,10 +76,18 @@ impl Links {
         interface: &Interface,
         settings: &Settings,
     ) -> Result<Self, DatapathError> {
-        let mut links = Self { attached: Vec::new(), note: None, xdp: None, tc: Vec::new(), clsact: None };
+        let mut links = Self {
+            attached: Vec::new(),
+            note: None,
+            xdp: None,
+            tc: Vec::new(),
+            clsact: None,
+        };
         match settings.ingress {
             Ingress::Xdp => links.attach_xdp(ebpf, interface, settings.xdp_mode)?,
-            Ingress::Tc => links.attach_tc(ebpf, interface, TcAttachType::Ingress, settings.tc_mode)?,
+            Ingress::Tc => {
+                links.attach_tc(ebpf, interface, TcAttachType::Ingress, settings.tc_mode)?
+            }
             Ingress::Auto => match links.attach_xdp(ebpf, interface, settings.xdp_mode) {
                 Ok(()) => {}
                 Err(error) if settings.xdp_mode == XdpMode::Auto && is_no_xdp(&error) => {
@@ -119,7 +122,11 @@ impl Links {
                 Some(nix::libc::EBUSY | nix::libc::EEXIST) => {
                     DatapathError::XdpBusy(interface.name.clone())
                 }
-                _ => DatapathError::Xdp { interface: interface.name.clone(), mode: name, error },
+                _ => DatapathError::Xdp {
+                    interface: interface.name.clone(),
+                    mode: name,
+                    error,
+                },
             }
         })?;
         let program_id = program_id(program.info())?;
@@ -217,8 +224,11 @@ fn why_tc(error: &DatapathError) -> String {
 /// The XDP program for this kernel, loaded.
 fn xdp_program(ebpf: &mut Ebpf) -> Result<&mut Xdp, DatapathError> {
     // Multi-buffer frames came with 5.18.
-    let name =
-        if kernel_has(5, 18) { "lastack_xdp_mb" } else { "lastack_xdp" };
+    let name = if kernel_has(5, 18) {
+        "lastack_xdp_mb"
+    } else {
+        "lastack_xdp"
+    };
     let program: &mut Xdp = typed(ebpf, name)?;
     if program.fd().is_err() {
         program.load().map_err(|error| refused(name, error))?;
@@ -249,14 +259,18 @@ where
 
 fn refused(program: &'static str, error: ProgramError) -> DatapathError {
     debug!("{program}: {error}");
-    DatapathError::Refused { program, error: kernel_answer(error) }
+    DatapathError::Refused {
+        program,
+        error: kernel_answer(error),
+    }
 }
 
 fn program_id(
     info: Result<aya::programs::ProgramInfo, ProgramError>,
 ) -> Result<u32, DatapathError> {
-    info.map(|info| info.id()).map_err(|error| DatapathError::System {
-        what: "the id of a program",
-        error: kernel_answer(error),
-    })
+    info.map(|info| info.id())
+        .map_err(|error| DatapathError::System {
+            what: "the id of a program",
+            error: kernel_answer(error),
+        })
 }

@@ -18,10 +18,22 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 use super::interface::Interface;
 
-const CLSACT: TcHandle = TcHandle { major: 0xffff, minor: 0 };
-const PARENT: TcHandle = TcHandle { major: 0xffff, minor: 0xfff1 };
-const INGRESS: TcHandle = TcHandle { major: 0xffff, minor: 0xfff2 };
-const EGRESS: TcHandle = TcHandle { major: 0xffff, minor: 0xfff3 };
+const CLSACT: TcHandle = TcHandle {
+    major: 0xffff,
+    minor: 0,
+};
+const PARENT: TcHandle = TcHandle {
+    major: 0xffff,
+    minor: 0xfff1,
+};
+const INGRESS: TcHandle = TcHandle {
+    major: 0xffff,
+    minor: 0xfff2,
+};
+const EGRESS: TcHandle = TcHandle {
+    major: 0xffff,
+    minor: 0xfff3,
+};
 
 /// A qdisc that we made.
 #[derive(Debug)]
@@ -33,7 +45,11 @@ impl Clsact {
     /// Sees to it that there is one; gives it if it is ours.
     pub(super) fn ensure(interface: &Interface) -> io::Result<Option<Self>> {
         let error = match tc::qdisc_add_clsact(&interface.name) {
-            Ok(()) => return Ok(Some(Self { interface: Some(interface.clone()) })),
+            Ok(()) => {
+                return Ok(Some(Self {
+                    interface: Some(interface.clone()),
+                }));
+            }
             Err(TcError::AlreadyAttached) => return Ok(None),
             Err(TcError::IoError(error)) => error,
             Err(TcError::NetlinkError(error)) => match error.raw_os_error() {
@@ -48,7 +64,9 @@ impl Clsact {
 
     /// Removes it, unless somebody else uses it.
     pub(super) fn remove(mut self) -> io::Result<()> {
-        self.interface.take().map_or(Ok(()), |interface| remove(&interface))
+        self.interface
+            .take()
+            .map_or(Ok(()), |interface| remove(&interface))
     }
 }
 
@@ -66,7 +84,8 @@ fn remove(interface: &Interface) -> io::Result<()> {
     let socket = Socket::new(NETLINK_ROUTE)?;
     socket.connect(&SocketAddr::new(0, 0))?;
     for side in [INGRESS, EGRESS] {
-        let filters = RouteNetlinkMessage::GetTrafficFilter(message(interface, side, TcHandle::UNSPEC));
+        let filters =
+            RouteNetlinkMessage::GetTrafficFilter(message(interface, side, TcHandle::UNSPEC));
         if !request(&socket, filters, NLM_F_DUMP)?.is_empty() {
             return Ok(());
         }

@@ -14,13 +14,17 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum DatapathError {
     /// Capabilities are missing.
-    #[error("missing {0}: run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON")]
+    #[error(
+        "not allowed to load packet programs: {0} missing; run as root, or grant these capabilities"
+    )]
     Capabilities(String),
     /// There is no such interface.
     #[error("no interface is called {0}; `ip link` lists those that there are")]
     NoInterface(String),
     /// It has no Ethernet header.
-    #[error("{interface} is no Ethernet interface (its link type is {link_type}), and only those are served yet")]
+    #[error(
+        "{interface} is no Ethernet interface (its link type is {link_type}), and only those are served yet"
+    )]
     NotEthernet {
         /// Its name.
         interface: String,
@@ -31,7 +35,9 @@ pub enum DatapathError {
     #[error("{0} is named twice")]
     Twice(String),
     /// More interfaces than can be counted apart.
-    #[error("{0} cannot be counted apart from the interfaces that are served already; leave one out")]
+    #[error(
+        "{0} cannot be counted apart from the interfaces that are served already; leave one out"
+    )]
     TooManyInterfaces(String),
     /// XDP was asked for and there is another program.
     #[error("{0} has an XDP program already; take that off, or use `--ingress tc`")]
@@ -57,7 +63,9 @@ pub enum DatapathError {
         error: io::Error,
     },
     /// The kernel's verifier refused a program.
-    #[error("this kernel refuses the program {program} ({error}); `RUST_LOG=debug` shows its verifier's log")]
+    #[error(
+        "this kernel refuses the program {program} ({error}); `RUST_LOG=debug` shows its verifier's log"
+    )]
     Refused {
         /// The program.
         program: &'static str,
@@ -104,9 +112,10 @@ pub(super) fn kernel_answer(error: ProgramError) -> io::Error {
         | ProgramError::TcError(TcError::IoError(io_error)) => io_error,
         ProgramError::XdpError(XdpError::NetlinkError(error))
         | ProgramError::TcError(TcError::NetlinkError(error))
-        | ProgramError::NetlinkError(error) => error
-            .raw_os_error()
-            .map_or_else(|| io::Error::other(error.to_string()), io::Error::from_raw_os_error),
+        | ProgramError::NetlinkError(error) => error.raw_os_error().map_or_else(
+            || io::Error::other(error.to_string()),
+            io::Error::from_raw_os_error,
+        ),
         other => io::Error::other(other.to_string()),
     }
 }

@@ -31,9 +31,15 @@ impl Interface {
             .find_map(|address| address.address?.as_link_addr().map(|link| link.hatype()));
         match link_type {
             Some(link_type) if !ETHERNET_LINK_TYPES.contains(&link_type) => {
-                Err(DatapathError::NotEthernet { interface: name.to_owned(), link_type })
+                Err(DatapathError::NotEthernet {
+                    interface: name.to_owned(),
+                    link_type,
+                })
             }
-            Some(_) | None => Ok(Self { name: name.to_owned(), index }),
+            Some(_) | None => Ok(Self {
+                name: name.to_owned(),
+                index,
+            }),
         }
     }
 }

@@ -57,11 +57,18 @@ fn check_capabilities() -> Result<(), DatapathError> {
     .filter(|(_, there)| !there)
     .map(|(capability, _)| capability.to_string())
     .collect();
-    if missing.is_empty() { Ok(()) } else { Err(DatapathError::Capabilities(missing.join(", "))) }
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(DatapathError::Capabilities(missing.join(", ")))
+    }
 }
 
 fn slots(max_flows: u32) -> u32 {
-    max_flows.saturating_mul(SLOTS_PER_FLOW).clamp(1024, MOST_SLOTS).next_power_of_two()
+    max_flows
+        .saturating_mul(SLOTS_PER_FLOW)
+        .clamp(1024, MOST_SLOTS)
+        .next_power_of_two()
 }
 
 fn configuration(settings: &Settings, slots: u32) -> Result<Configuration, DatapathError> {
@@ -90,9 +97,12 @@ fn configuration(settings: &Settings, slots: u32) -> Result<Configuration, Datap
 /// <https://github.com/torvalds/linux/blob/v6.18/kernel/time/posix-timers.c>
 /// (`posix_get_coarse_res`).
 fn tick() -> Result<Duration, DatapathError> {
-    clock_getres(ClockId::CLOCK_MONOTONIC_COARSE).map(Duration::from).map_err(|error| {
-        DatapathError::System { what: "the length of a jiffy", error: error.into() }
-    })
+    clock_getres(ClockId::CLOCK_MONOTONIC_COARSE)
+        .map(Duration::from)
+        .map_err(|error| DatapathError::System {
+            what: "the length of a jiffy",
+            error: error.into(),
+        })
 }
 
 /// At least one, since the clock may advance right behind the first packet.

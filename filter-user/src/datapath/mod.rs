@@ -15,11 +15,11 @@ use filter_common::{
     policy::{INTERFACE_PROBES, MOST_INTERFACES},
 };
 
+use self::{attach::Links, interface::Interface};
 pub use self::{
     attach::{Attached, Hook},
     error::DatapathError,
 };
-use self::{attach::Links, interface::Interface};
 use crate::{counters::Counters, settings::Settings};
 
 /// The loaded programs and what they are attached to.
@@ -71,7 +71,13 @@ impl Datapath {
         let mut ebpf = load::load(settings)?;
         let interfaces = take(&mut ebpf, "INTERFACES")?;
         let counters = take(&mut ebpf, "COUNTERS")?;
-        Ok(Self { ebpf, settings: settings.clone(), served: Vec::new(), interfaces, counters })
+        Ok(Self {
+            ebpf,
+            settings: settings.clone(),
+            served: Vec::new(),
+            interfaces,
+            counters,
+        })
     }
 
     /// Attaches them to both directions of an interface of the calling thread's network
@@ -83,7 +89,11 @@ impl Datapath {
     /// to it.
     pub fn attach(&mut self, interface: &str) -> Result<Attachment, DatapathError> {
         let interface = Interface::find(interface)?;
-        if self.served.iter().any(|served| served.interface == interface) {
+        if self
+            .served
+            .iter()
+            .any(|served| served.interface == interface)
+        {
             return Err(DatapathError::Twice(interface.name));
         }
         // Before the programs see its first packet.
@@ -95,8 +105,15 @@ impl Datapath {
                 return Err(error);
             }
         };
-        self.served.push(Served { interface, entry, links });
-        Ok(self.served.last().map_or_else(|| unreachable!(), Served::attachment))
+        self.served.push(Served {
+            interface,
+            entry,
+            links,
+        });
+        Ok(self
+            .served
+            .last()
+            .map_or_else(|| unreachable!(), Served::attachment))
     }
 
     /// What is attached where.
@@ -113,10 +130,17 @@ impl Datapath {
     pub fn counters(&self) -> Result<Vec<InterfaceCounters>, DatapathError> {
         self.served
             .iter()
-            .map(|Served { interface, entry, .. }| {
-                let counters = self.entry(*entry)?;
-                Ok(InterfaceCounters { interface: interface.name.clone(), counters })
-            })
+            .map(
+                |Served {
+                     interface, entry, ..
+                 }| {
+                    let counters = self.entry(*entry)?;
+                    Ok(InterfaceCounters {
+                        interface: interface.name.clone(),
+                        counters,
+                    })
+                },
+            )
             .collect()
     }
 
@@ -130,13 +154,19 @@ impl Datapath {
     /// # Errors
     ///
     /// The first thing that could not be taken off; everything is tried.
-    pub fn detach(mut self) -> Result<(), DatapathError> {
+    pub fn detach(&mut self) -> Result<(), DatapathError> {
         let mut first = Ok(());
-        for Served { interface, links, .. } in self.served.drain(..) {
+        for Served {
+            interface, links, ..
+        } in self.served.drain(..)
+        {
             if let Err(error) = links.detach()
                 && first.is_ok()
             {
-                first = Err(DatapathError::Detach { interface: interface.name, error });
+                first = Err(DatapathError::Detach {
+                    interface: interface.name,
+                    error,
+                });
             }
         }
         first
@@ -147,7 +177,10 @@ impl Datapath {
         let values = self
             .counters
             .get(&entry, 0)
-            .map_err(|error| DatapathError::Map { map: "COUNTERS", error })?;
+            .map_err(|error| DatapathError::Map {
+                map: "COUNTERS",
+                error,
+            })?;
         for cpu in values.iter() {
             sum += Counters::from(*cpu);
         }
@@ -168,7 +201,10 @@ impl Datapath {
     fn set_owner(&mut self, entry: u32, index: u32) -> Result<(), DatapathError> {
         self.interfaces
             .set(entry, index, 0)
-            .map_err(|error| DatapathError::Map { map: "INTERFACES", error })
+            .map_err(|error| DatapathError::Map {
+                map: "INTERFACES",
+                error,
+            })
     }
 }
 
@@ -183,5 +219,7 @@ impl Served {
 }
 
 fn take<T: TryFrom<Map>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, DatapathError> {
-    ebpf.take_map(name).and_then(|map| map.try_into().ok()).ok_or(DatapathError::Missing(name))
+    ebpf.take_map(name)
+        .and_then(|map| map.try_into().ok())
+        .ok_or(DatapathError::Missing(name))
 }

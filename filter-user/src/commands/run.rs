@@ -1,0 +1,309 @@
+//! `lastack run`: attach, stream counters until a signal, detach.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    str::FromStr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use aya_log::EbpfLogger;
+use clap::{Args, ValueEnum, builder::RangedU64ValueParser};
+use log::{info, warn};
+use tokio::{
+    io::unix::AsyncFd,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
+    time::{Instant, MissedTickBehavior, interval_at},
+};
+
+use crate::{
+    datapath::{Attachment, Datapath},
+    metrics::Metrics,
+    server,
+    settings::{Ingress, Mode, Role, Settings, TcMode, XdpMode},
+    stream::{Output, Stream},
+};
+
+/// Attaches the filter to interfaces and streams its counters until a signal
+///
+/// SIGINT and SIGTERM detach and end with status 0. If lastack dies, the kernel detaches.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// An interface to serve (repeatable; all share one flow table)
+    #[arg(
+        long,
+        value_name = "IF",
+        required = true,
+        env = "LASTACK_IFACE",
+        value_delimiter = ','
+    )]
+    iface: Vec<String>,
+    /// Where the interfaces lead: to the servers (wan) or to the clients (lan)
+    #[arg(long, value_enum, default_value = "wan", env = "LASTACK_ROLE")]
+    role: Role,
+    /// Drop spurious ACKs (enforce), or only count them (monitor)
+    #[arg(long, value_enum, default_value = "enforce", env = "LASTACK_MODE")]
+    mode: ModeName,
+    /// Also drop the server's reset after a close (RFC 1337, fix F1)
+    #[arg(long, env = "LASTACK_RST_GUARD")]
+    rst_guard: bool,
+    /// How long after a forwarded ACK another may be dropped
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = span, env = "LASTACK_WINDOW")]
+    window: Duration,
+    /// How many segments of one connection may be dropped
+    #[arg(long, value_name = "N", default_value = "3", env = "LASTACK_BUDGET",
+          value_parser = RangedU64ValueParser::<u8>::new().range(1..=255))]
+    budget: u8,
+    /// How many closing connections are known at once; the oldest give way
+    #[arg(long, value_name = "N", default_value = "65536", env = "LASTACK_MAX_FLOWS",
+          value_parser = RangedU64ValueParser::<u32>::new().range(1..=1 << 24))]
+    max_flows: u32,
+    /// How long a connection is remembered after the client's FIN alone
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = span,
+          env = "LASTACK_HALF_CLOSED_TIMEOUT")]
+    half_closed_timeout: Duration,
+    /// How long a connection is remembered after it is closed
+    #[arg(long, value_name = "TIME", default_value = "4m", value_parser = span,
+          env = "LASTACK_CLOSED_TIMEOUT")]
+    closed_timeout: Duration,
+    /// What sees arriving packets; auto takes native XDP where it can be had, else TC
+    #[arg(long, value_enum, default_value = "auto", env = "LASTACK_INGRESS")]
+    ingress: Ingress,
+    /// How XDP is attached; generic only if asked for
+    #[arg(long, value_enum, default_value = "auto", env = "LASTACK_XDP_MODE")]
+    xdp_mode: XdpMode,
+    /// How TC is attached; auto takes TCX where the kernel has it (6.6), else clsact
+    #[arg(long, value_enum, default_value = "auto", env = "LASTACK_TC_MODE")]
+    tc_mode: TcMode,
+    /// Where Prometheus scrapes /metrics, or off
+    #[arg(
+        long,
+        value_name = "ADDR",
+        default_value = "127.0.0.1:9433",
+        env = "LASTACK_METRICS_ADDR"
+    )]
+    metrics_addr: MetricsAddress,
+    /// How often counters are printed
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = span, env = "LASTACK_INTERVAL")]
+    interval: Duration,
+    /// How counters are printed; json is one object a line
+    #[arg(long, value_enum, default_value = "text", env = "LASTACK_OUTPUT")]
+    output: Output,
+    /// Log each decision about a closing connection, from within the kernel
+    #[arg(long, env = "LASTACK_LOG_DECISIONS")]
+    log_decisions: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ModeName {
+    Enforce,
+    Monitor,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MetricsAddress {
+    Off,
+    At(SocketAddr),
+}
+
+impl FromStr for MetricsAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        text.parse().map(Self::At).map_err(|_| {
+            "neither an address with a port (127.0.0.1:9433, [::1]:9433) nor off".to_owned()
+        })
+    }
+}
+
+/// A time with its unit, above zero.
+fn span(text: &str) -> Result<Duration, String> {
+    const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
+    let span: Duration = humantime::parse_duration(text)
+        .map_err(|_| "not a time with its unit (500ms, 4m)".to_owned())?;
+    if span.is_zero() {
+        return Err("must be more than 0".to_owned());
+    }
+    if span > LONGEST {
+        return Err("must not be more than 30days".to_owned());
+    }
+    Ok(span)
+}
+
+impl Arguments {
+    fn settings(&self) -> Settings {
+        Settings {
+            role: self.role,
+            mode: match self.mode {
+                ModeName::Enforce => Mode::Enforce,
+                ModeName::Monitor => Mode::Monitor,
+            },
+            rst_guard: self.rst_guard,
+            window: self.window,
+            budget: self.budget,
+            max_flows: self.max_flows,
+            half_closed_timeout: self.half_closed_timeout,
+            closed_timeout: self.closed_timeout,
+            ingress: self.ingress,
+            xdp_mode: self.xdp_mode,
+            tc_mode: self.tc_mode,
+            log_decisions: self.log_decisions,
+        }
+    }
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start")?
+        .block_on(serve(arguments))
+}
+
+async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
+    // Before anything is attached: a signal from now on ends in good order.
+    let mut signals = Signals::new().context("cannot listen for signals")?;
+    let settings = arguments.settings();
+    let listener = match arguments.metrics_addr {
+        MetricsAddress::Off => None,
+        MetricsAddress::At(address) => Some(bind(address)?),
+    };
+    let mut datapath = Datapath::load(&settings)?;
+    let mut stream = Stream::new(arguments.output);
+    for interface in &arguments.iface {
+        let attachment = datapath.attach(interface)?;
+        announce(&attachment);
+        stream.attached(&attachment);
+    }
+    if settings.log_decisions {
+        log_decisions(&mut datapath)?;
+    }
+    let datapath = Arc::new(Mutex::new(datapath));
+    let (stop, stopped) = oneshot::channel();
+    let server = listener.map(|listener| {
+        let metrics = Metrics::new(Arc::clone(&datapath), &settings);
+        tokio::spawn(server::serve(listener, metrics, stopped))
+    });
+
+    let mut ticks = interval_at(Instant::now() + arguments.interval, arguments.interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let signal = loop {
+        tokio::select! {
+            _ = ticks.tick() => print(&mut stream, &datapath),
+            signal = signals.next() => break signal,
+        }
+    };
+    info!("{signal}: detaching");
+    print(&mut stream, &datapath);
+    let detached = lock(&datapath).detach();
+    stream.detached();
+    drop(stop);
+    if let Some(server) = server
+        && let Err(error) = server.await?
+    {
+        warn!("metrics: {error}");
+    }
+    Ok(detached?)
+}
+
+fn bind(address: SocketAddr) -> anyhow::Result<tokio::net::TcpListener> {
+    let listener = TcpListener::bind(address).with_context(|| {
+        format!("cannot serve metrics at {address}; --metrics-addr takes another address, or off")
+    })?;
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    info!("metrics at http://{}/metrics", listener.local_addr()?);
+    Ok(listener)
+}
+
+fn announce(attachment: &Attachment) {
+    let hooks: Vec<_> = attachment
+        .attached
+        .iter()
+        .map(|attached| attached.hook.as_str())
+        .collect();
+    info!(
+        "{}: attached to {}",
+        attachment.interface,
+        hooks.join(" and ")
+    );
+    if let Some(note) = &attachment.note {
+        info!("{}: no native XDP: {note}", attachment.interface);
+    }
+}
+
+fn lock(datapath: &Mutex<Datapath>) -> std::sync::MutexGuard<'_, Datapath> {
+    datapath
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn print(stream: &mut Stream, datapath: &Mutex<Datapath>) {
+    match lock(datapath).counters() {
+        Ok(counters) => stream.counters(&counters),
+        Err(error) => warn!("{error}"),
+    }
+}
+
+/// Takes what the programs log and hands it to our log.
+fn log_decisions(datapath: &mut Datapath) -> anyhow::Result<()> {
+    let logger = EbpfLogger::init(datapath.object()).context("cannot read the programs' log")?;
+    // SAFETY: the logger owns its descriptor and gives the same one for as long as it lives.
+    let logger = unsafe { AsyncFd::register(logger) };
+    let mut logger = logger.context("cannot wait for the programs' log")?;
+    tokio::spawn(async move {
+        while let Ok(mut ready) = logger.readable_mut().await {
+            ready.get_inner_mut().flush();
+            ready.clear_ready();
+        }
+    });
+    Ok(())
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_needs_a_unit_and_must_not_be_zero() {
+        assert_eq!(span("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(span("4m"), Ok(Duration::from_secs(240)));
+        for wrong in ["0ms", "0s", "500", "soon", "", "-1s", "31days"] {
+            assert!(span(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn metrics_are_at_an_address_or_off() {
+        assert_eq!("off".parse(), Ok(MetricsAddress::Off));
+        assert!(matches!("[::1]:9433".parse(), Ok(MetricsAddress::At(_))));
+        assert!("9433".parse::<MetricsAddress>().is_err());
+    }
+}

@@ -1,0 +1,284 @@
+//! What Prometheus scrapes.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context as _;
+use filter_common::Reason;
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+
+use crate::{
+    counters::Counters,
+    datapath::Datapath,
+    settings::{Mode, Settings},
+};
+
+/// The content type of [`Metrics::text`].
+pub const TEXT_FORMAT: &str = prometheus::TEXT_FORMAT;
+
+/// The metrics of a running instance.
+#[derive(Clone)]
+pub struct Metrics {
+    datapath: Arc<Mutex<Datapath>>,
+    settings: Arc<Settings>,
+}
+
+impl Metrics {
+    /// The metrics of `datapath`.
+    #[must_use]
+    pub fn new(datapath: Arc<Mutex<Datapath>>, settings: &Settings) -> Self {
+        Self {
+            datapath,
+            settings: Arc::new(settings.clone()),
+        }
+    }
+
+    /// Reads everything and writes it in Prometheus' text format.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel does not give the counters.
+    pub fn text(&self) -> anyhow::Result<String> {
+        let families = Families::new()?;
+        {
+            let datapath = self.datapath.lock().unwrap_or_else(PoisonError::into_inner);
+            for interface in datapath.counters()? {
+                families.add(&interface.interface, &interface.counters);
+            }
+            for attachment in datapath.attachments() {
+                for attached in attachment.attached {
+                    families
+                        .attached
+                        .with_label_values(&[
+                            &attachment.interface,
+                            attached.hook.as_str(),
+                            &attached.program_id.to_string(),
+                        ])
+                        .set(1);
+                }
+            }
+        }
+        families.capacity.set(self.settings.max_flows.into());
+        families
+            .build_info
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1);
+        families.config(&self.settings);
+        TextEncoder::new()
+            .encode_to_string(&families.registry.gather())
+            .context("cannot write the metrics")
+    }
+}
+
+/// One scrape.
+struct Families {
+    registry: Registry,
+    spurious: IntCounterVec,
+    resets: IntCounterVec,
+    elicited: IntCounterVec,
+    passed: IntCounterVec,
+    skipped: IntCounterVec,
+    map_errors: IntCounterVec,
+    created: IntCounter,
+    closed: IntCounter,
+    capacity: IntGauge,
+    attached: IntGaugeVec,
+    build_info: IntGaugeVec,
+    config_info: IntGaugeVec,
+}
+
+/// Where a reason is counted.
+enum Place {
+    /// `lastack_spurious_acks_total`: action, kind.
+    Spurious(&'static str, &'static str),
+    /// `lastack_resets_total`: action, cause.
+    Reset(&'static str, &'static str),
+    /// `lastack_elicited_acks_total`.
+    Elicited,
+    /// `lastack_passed_total`, with the reason's name.
+    Passed,
+    /// `lastack_skipped_packets_total`, with the reason's name.
+    Skipped,
+    /// `lastack_map_errors_total`, with the reason's name.
+    MapError,
+    /// `lastack_flows_created_total`.
+    Created,
+    /// `lastack_flows_closed_total`.
+    Closed,
+    /// Only in the stream.
+    Nowhere,
+}
+
+impl Place {
+    const fn of(reason: Reason) -> Self {
+        match reason {
+            Reason::SpuriousAckDropped => Self::Spurious("dropped", "spurious"),
+            Reason::SpuriousAckObserved => Self::Spurious("observed", "spurious"),
+            Reason::RedundantAckDropped => Self::Spurious("dropped", "redundant"),
+            Reason::RedundantAckObserved => Self::Spurious("observed", "redundant"),
+            Reason::ResetAfterSpuriousAck => Self::Reset("passed", "after_spurious_ack"),
+            Reason::ResetAfterClose => Self::Reset("passed", "after_close"),
+            Reason::ResetOther => Self::Reset("passed", "other"),
+            Reason::ResetAfterSpuriousAckSuppressed => {
+                Self::Reset("suppressed", "after_spurious_ack")
+            }
+            Reason::ResetAfterCloseSuppressed => Self::Reset("suppressed", "after_close"),
+            Reason::ElicitedAck => Self::Elicited,
+            Reason::HalfClosed
+            | Reason::StaleAck
+            | Reason::OtherSequence
+            | Reason::NotPure
+            | Reason::OtherOptions
+            | Reason::WindowOver
+            | Reason::BudgetSpent => Self::Passed,
+            Reason::EtherType
+            | Reason::Fragment
+            | Reason::Truncated
+            | Reason::BadHeader
+            | Reason::ExtensionHeader => Self::Skipped,
+            Reason::FlowNotStored => Self::MapError,
+            Reason::FlowCreated => Self::Created,
+            Reason::FirstAck => Self::Closed,
+            Reason::NotTcp
+            | Reason::NoFlow
+            | Reason::FlowExpired
+            | Reason::Syn
+            | Reason::ClientReset
+            | Reason::ClientFinRepeated
+            | Reason::ServerData
+            | Reason::ServerFin
+            | Reason::ServerElicits
+            | Reason::ServerQuiet => Self::Nowhere,
+        }
+    }
+}
+
+impl Families {
+    fn new() -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            let family = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(family.clone()))?;
+            Ok::<_, prometheus::Error>(family)
+        };
+        let gauges = |name: &str, help: &str, labels: &[&str]| {
+            let family = IntGaugeVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(family.clone()))?;
+            Ok::<_, prometheus::Error>(family)
+        };
+        let counter = |name: &str, help: &str| {
+            let family = IntCounter::new(name, help)?;
+            registry.register(Box::new(family.clone()))?;
+            Ok::<_, prometheus::Error>(family)
+        };
+        let capacity = IntGauge::new(
+            "lastack_flows_capacity",
+            "Closing connections that can be known at once.",
+        )?;
+        registry.register(Box::new(capacity.clone()))?;
+        Ok(Self {
+            spurious: counters(
+                "lastack_spurious_acks_total",
+                "Pure ACKs after the close that nothing had asked for.",
+                &["iface", "action", "kind"],
+            )?,
+            resets: counters(
+                "lastack_resets_total",
+                "Resets from servers on closing connections.",
+                &["iface", "action", "cause"],
+            )?,
+            elicited: counters(
+                "lastack_elicited_acks_total",
+                "ACKs after the close that the server had asked for; let through.",
+                &["iface"],
+            )?,
+            passed: counters(
+                "lastack_passed_total",
+                "Client segments of closing connections that were let through, by reason.",
+                &["iface", "reason"],
+            )?,
+            skipped: counters(
+                "lastack_skipped_packets_total",
+                "Packets that were let through because they were not understood.",
+                &["iface", "reason"],
+            )?,
+            map_errors: counters(
+                "lastack_map_errors_total",
+                "Times that a table in the kernel refused an entry.",
+                &["iface", "reason"],
+            )?,
+            created: counter(
+                "lastack_flows_created_total",
+                "Connections whose client sent its FIN.",
+            )?,
+            closed: counter(
+                "lastack_flows_closed_total",
+                "Connections whose client acknowledged the server's FIN.",
+            )?,
+            capacity,
+            attached: gauges(
+                "lastack_attached",
+                "1 for each hook that a program is attached to.",
+                &["iface", "hook", "program_id"],
+            )?,
+            build_info: gauges("lastack_build_info", "1, with the version.", &["version"])?,
+            config_info: gauges(
+                "lastack_config_info",
+                "1, with the settings.",
+                &["role", "mode", "rst_guard", "window", "budget"],
+            )?,
+            registry,
+        })
+    }
+
+    fn add(&self, interface: &str, counters: &Counters) {
+        for reason in Reason::ALL {
+            let count = counters.of(reason);
+            let name = reason.as_str();
+            match Place::of(reason) {
+                Place::Spurious(action, kind) => {
+                    self.spurious
+                        .with_label_values(&[interface, action, kind])
+                        .inc_by(count);
+                }
+                Place::Reset(action, cause) => {
+                    self.resets
+                        .with_label_values(&[interface, action, cause])
+                        .inc_by(count);
+                }
+                Place::Elicited => self.elicited.with_label_values(&[interface]).inc_by(count),
+                Place::Passed => self
+                    .passed
+                    .with_label_values(&[interface, name])
+                    .inc_by(count),
+                Place::Skipped => self
+                    .skipped
+                    .with_label_values(&[interface, name])
+                    .inc_by(count),
+                Place::MapError => {
+                    self.map_errors
+                        .with_label_values(&[interface, name])
+                        .inc_by(count);
+                }
+                Place::Created => self.created.inc_by(count),
+                Place::Closed => self.closed.inc_by(count),
+                Place::Nowhere => {}
+            }
+        }
+    }
+
+    fn config(&self, settings: &Settings) {
+        let mode = match settings.mode {
+            Mode::Enforce => "enforce",
+            Mode::Monitor => "monitor",
+        };
+        self.config_info
+            .with_label_values(&[
+                &settings.role.to_string(),
+                mode,
+                &settings.rst_guard.to_string(),
+                &humantime::format_duration(settings.window).to_string(),
+                &settings.budget.to_string(),
+            ])
+            .set(1);
+    }
+}

@@ -1,0 +1,133 @@
+//! The stream of counters on standard output, as text or as JSON lines.
+
+use std::{
+    io::{self, Write as _},
+    time::SystemTime,
+};
+
+use clap::ValueEnum;
+use filter_common::Reason;
+use log::warn;
+use serde_json::{Map, Value, json};
+
+use crate::datapath::{Attachment, InterfaceCounters};
+
+/// How things are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Writes to standard output until that is closed; the filter goes on without it.
+#[derive(Debug)]
+pub struct Stream {
+    output: Output,
+    closed: bool,
+}
+
+impl Stream {
+    /// A stream of the given kind.
+    #[must_use]
+    pub fn new(output: Output) -> Self {
+        Self {
+            output,
+            closed: false,
+        }
+    }
+
+    /// Says what serves an interface.
+    pub fn attached(&mut self, attachment: &Attachment) {
+        if self.output == Output::Text {
+            return;
+        }
+        let hooks: Vec<_> = attachment
+            .attached
+            .iter()
+            .map(|attached| json!({"hook": attached.hook.as_str(), "program_id": attached.program_id}))
+            .collect();
+        self.json(
+            "attached",
+            json!({"interface": attachment.interface, "hooks": hooks}),
+        );
+    }
+
+    /// Says that nothing is attached any more.
+    pub fn detached(&mut self) {
+        if self.output == Output::Json {
+            self.json("detached", json!({}));
+        }
+    }
+
+    /// Says what was counted since the start.
+    pub fn counters(&mut self, interfaces: &[InterfaceCounters]) {
+        for counters in interfaces {
+            match self.output {
+                Output::Text => self.line(&text(counters)),
+                Output::Json => self.json("counters", object(counters)),
+            }
+        }
+    }
+
+    fn json(&mut self, kind: &str, mut value: Value) {
+        value["type"] = kind.into();
+        value["time"] = humantime::format_rfc3339_millis(SystemTime::now())
+            .to_string()
+            .into();
+        self.line(&value.to_string());
+    }
+
+    fn line(&mut self, line: &str) {
+        if self.closed {
+            return;
+        }
+        let mut stdout = io::stdout().lock();
+        if let Err(error) = writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
+            warn!("standard output: {error}; going on without it");
+            self.closed = true;
+        }
+    }
+}
+
+fn text(
+    InterfaceCounters {
+        interface,
+        counters,
+    }: &InterfaceCounters,
+) -> String {
+    let resets = counters.of(Reason::ResetAfterSpuriousAck)
+        + counters.of(Reason::ResetAfterClose)
+        + counters.of(Reason::ResetOther);
+    let suppressed = counters.of(Reason::ResetAfterSpuriousAckSuppressed)
+        + counters.of(Reason::ResetAfterCloseSuppressed);
+    format!(
+        "{} {interface}: closed {}, spurious ACKs dropped {}, observed {}, re-ACKs passed {}, \
+         server resets passed {resets}, suppressed {suppressed}",
+        humantime::format_rfc3339_seconds(SystemTime::now()),
+        counters.of(Reason::FirstAck),
+        counters.dropped_acks(),
+        counters.observed_acks(),
+        counters.of(Reason::ElicitedAck),
+    )
+}
+
+fn object(
+    InterfaceCounters {
+        interface,
+        counters,
+    }: &InterfaceCounters,
+) -> Value {
+    let packets: Map<_, _> = Reason::ALL
+        .into_iter()
+        .filter(|reason| reason.is_counted())
+        .map(|reason| (reason.as_str().to_owned(), counters.of(reason).into()))
+        .collect();
+    json!({
+        "interface": interface,
+        "spurious_acks_dropped": counters.dropped_acks(),
+        "spurious_acks_observed": counters.observed_acks(),
+        "packets": packets,
+    })
+}
