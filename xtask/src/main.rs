@@ -1,2 +1,84 @@
-//! Stub.
-fn main() {}
+//! `cargo xtask VERB`: everything that is done to this project, one file per verb.
+
+mod apt;
+mod build;
+mod build_and_run;
+mod ci;
+mod conf;
+mod linker;
+mod lint;
+mod machine;
+mod process;
+mod setup;
+mod test;
+mod toolchain;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Builds, runs and checks lastack; installs what that needs.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Command {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Finds, or installs, what builds the packet programs
+    Setup,
+    /// Builds the lastack binary and prints its path
+    Build(build::Arguments),
+    /// Builds lastack, then runs `lastack demo` or the lastack command given after `--`
+    BuildAndRun(build_and_run::Arguments),
+    /// Runs the tests, those that need root included
+    Test(test::Arguments),
+    /// Checks format, clippy (host and BPF target) and the documentation
+    Lint,
+    /// What continuous integration runs: lint, then test
+    Ci,
+}
+
+fn main() -> ExitCode {
+    let done = match Command::parse().verb {
+        Verb::Setup => setup::run(),
+        Verb::Build(arguments) => build::run(&arguments),
+        Verb::BuildAndRun(arguments) => build_and_run::run(&arguments),
+        Verb::Test(arguments) => test::run(&arguments),
+        Verb::Lint => lint::run(),
+        Verb::Ci => ci::run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Command::command().debug_assert();
+    }
+
+    #[test]
+    fn what_follows_the_dashes_is_lastacks() {
+        let command =
+            Command::try_parse_from(["xtask", "build-and-run", "--", "run", "--iface", "wan0"])
+                .unwrap();
+        let Verb::BuildAndRun(arguments) = command.verb else {
+            panic!("{:?}", command.verb)
+        };
+        assert_eq!(arguments.lastack, ["run", "--iface", "wan0"]);
+    }
+}
