@@ -116,11 +116,11 @@ impl Lab {
         let outcomes = self.connect(mode, arguments)?;
         let mut phase = Phase::new(mode, &outcomes);
         phase.server_resets_sent = server::resets_sent(&self.topology.server)? - resets_before;
-        if let Some(datapath) = datapath {
+        if let Some(mut datapath) = datapath {
             for interface in datapath.counters()? {
                 phase.count(&interface.counters);
             }
-            self.topology.gateway.run(|| datapath.detach())?;
+            self.topology.gateway.run(move || datapath.detach())?;
         }
         Ok(phase)
     }
