@@ -1,0 +1,259 @@
+//! `lastack run` on a gateway with real traffic. Needs root, and nginx, curl, iperf3,
+//! bpftool and tc.
+
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
+
+mod instance;
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use filter_user::lab::{
+    client::{Client, Plan},
+    namespace::Namespace,
+    server::Server,
+    topology::{LAN, SERVER_V4, SERVER_V6, Topology, WAN},
+};
+use nix::sys::signal::Signal;
+
+use instance::{Instance, hooks, sample, tool, wait_until};
+
+const CONNECTIONS: u16 = 24;
+const METRICS: &str = "http://127.0.0.1:9433/metrics";
+
+fn faulty(connections: u16) -> Plan {
+    Plan {
+        connections,
+        spurious_ack_after: Some(Duration::from_millis(200)),
+        response: 16_384,
+        reading: Duration::from_millis(400),
+        timeout: Duration::from_secs(30),
+    }
+}
+
+fn scrape(gateway: &Namespace) -> String {
+    tool(
+        gateway,
+        "curl",
+        &["--silent", "--show-error", "--fail", METRICS],
+    )
+}
+
+/// Lets the client with the fault work through a gateway that is served as `options` say.
+fn protected(options: &[&str]) -> (u64, u64, String, Vec<serde_json::Value>) {
+    let topology = Topology::new().unwrap();
+    let _server = Server::start(&topology.server).unwrap();
+    let mut client = Client::new(topology.add_client().unwrap());
+    let before = hooks(&topology.gateway, WAN);
+    let instance = Instance::start(&topology.gateway, &[WAN], options);
+    let outcomes = client.run(&faulty(CONNECTIONS), &mut |_| {}).unwrap();
+    let metrics = scrape(&topology.gateway);
+    let (status, lines) = instance.stop(Signal::SIGINT);
+    assert!(status.success(), "{status}");
+    assert_eq!(hooks(&topology.gateway, WAN), before);
+    let sent = outcomes
+        .iter()
+        .map(|outcome| outcome.seen.spurious_acks)
+        .sum();
+    let resets = outcomes.iter().map(|outcome| outcome.seen.resets).sum();
+    (sent, resets, metrics, lines)
+}
+
+fn assert_cured(options: &[&str]) {
+    let (sent, resets, metrics, lines) = protected(options);
+    assert_eq!(sent, u64::from(CONNECTIONS));
+    assert_eq!(resets, 0);
+    let spurious = |action: &str, kind: &str| {
+        let name = format!(
+            "lastack_spurious_acks_total{{action=\"{action}\",iface=\"{WAN}\",kind=\"{kind}\"}}"
+        );
+        sample(&metrics, &name)
+    };
+    assert_eq!(spurious("dropped", "spurious"), sent);
+    assert_eq!(spurious("dropped", "redundant"), 0);
+    assert_eq!(spurious("observed", "spurious"), 0);
+    assert_eq!(sample(&metrics, "lastack_flows_closed_total"), sent);
+    let last = lines
+        .iter()
+        .rfind(|line| line["type"] == "counters")
+        .unwrap();
+    assert_eq!(last["spurious_acks_dropped"], sent);
+    assert_eq!(lines.last().unwrap()["type"], "detached");
+}
+
+#[test]
+fn metrics_count_as_many_drops_as_the_client_sent_spurious_acks() {
+    assert_cured(&[]);
+}
+
+#[test]
+fn tc_ingress_cures_as_xdp_does() {
+    assert_cured(&["--ingress", "tc"]);
+}
+
+#[test]
+fn generic_xdp_cures_as_native_does() {
+    assert_cured(&["--ingress", "xdp", "--xdp-mode", "generic"]);
+}
+
+#[test]
+fn clsact_cures_as_tcx_does() {
+    assert_cured(&["--ingress", "tc", "--tc-mode", "clsact"]);
+}
+
+#[test]
+fn monitor_mode_counts_and_passes() {
+    let (sent, resets, metrics, _) = protected(&["--mode", "monitor"]);
+    assert_eq!(
+        (sent, resets),
+        (u64::from(CONNECTIONS), u64::from(CONNECTIONS))
+    );
+    let observed = format!(
+        "lastack_spurious_acks_total{{action=\"observed\",iface=\"{WAN}\",kind=\"spurious\"}}"
+    );
+    assert_eq!(sample(&metrics, &observed), sent);
+    let resets = format!(
+        "lastack_resets_total{{action=\"passed\",cause=\"after_spurious_ack\",iface=\"{WAN}\"}}"
+    );
+    assert_eq!(sample(&metrics, &resets), sent);
+}
+
+#[test]
+fn a_gateway_in_the_lan_role_cures_on_the_clients_side() {
+    let topology = Topology::new().unwrap();
+    let _server = Server::start(&topology.server).unwrap();
+    let mut client = Client::new(topology.add_client().unwrap());
+    let instance = Instance::start(&topology.gateway, &[LAN], &["--role", "lan"]);
+    let outcomes = client.run(&faulty(CONNECTIONS), &mut |_| {}).unwrap();
+    let metrics = scrape(&topology.gateway);
+    drop(instance);
+    assert!(
+        outcomes
+            .iter()
+            .all(|outcome| outcome.seen.resets == 0 && !outcome.read_error)
+    );
+    let dropped =
+        "lastack_spurious_acks_total{action=\"dropped\",iface=\"lan0\",kind=\"spurious\"}";
+    assert_eq!(sample(&metrics, dropped), u64::from(CONNECTIONS));
+}
+
+#[test]
+fn decisions_are_logged_from_the_kernel_if_asked_for() {
+    let topology = Topology::new().unwrap();
+    let _server = Server::start(&topology.server).unwrap();
+    let mut client = Client::new(topology.add_client().unwrap());
+    let mut command = instance::lastack(&["run", "--iface", WAN, "--log-decisions"]);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = topology.gateway.spawn(command).unwrap();
+    wait_until("metrics are served", || {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--fail", METRICS]);
+        instance::output(&topology.gateway, curl).status.success()
+    });
+    client.run(&faulty(2), &mut |_| {}).unwrap();
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(child.id().try_into().unwrap()),
+        Signal::SIGTERM,
+    )
+    .unwrap();
+    let mut log = String::new();
+    std::io::Read::read_to_string(child.stderr.as_mut().unwrap(), &mut log).unwrap();
+    assert!(child.wait().unwrap().success(), "{log}");
+    for reason in [
+        "flow_created",
+        "server_fin",
+        "first_ack",
+        "spurious_ack_dropped",
+    ] {
+        let lines = log
+            .lines()
+            .filter(|line| line.ends_with(&format!(": {reason}")));
+        assert_eq!(lines.count(), 2, "{reason} in:\n{log}");
+    }
+}
+
+#[test]
+fn nginx_curl_and_iperf3_lose_nothing_through_a_served_gateway() {
+    const OCTETS: usize = 64 << 20;
+    let mut topology = Topology::new().unwrap();
+    let host = topology.add_host().unwrap();
+    let directory = std::env::temp_dir().join(format!("lastack-test-{}", std::process::id()));
+    fs::create_dir_all(&directory).unwrap();
+    let _cleanup = Directory(directory.clone());
+    let content: Vec<u8> = (0..OCTETS).map(|at| (at * 31 % 251) as u8).collect();
+    fs::write(directory.join("file"), &content).unwrap();
+    let configuration = format!(
+        "daemon off; master_process off; pid {0}/pid; error_log {0}/error; events {{}}
+         http {{ access_log off; client_body_temp_path {0}/a; proxy_temp_path {0}/b;
+                 fastcgi_temp_path {0}/c; uwsgi_temp_path {0}/d; scgi_temp_path {0}/e;
+                 server {{ listen 80; listen [::]:80; root {0}; }} }}",
+        directory.display()
+    );
+    fs::write(directory.join("conf"), configuration).unwrap();
+    let mut nginx = Command::new("nginx");
+    nginx
+        .arg("-c")
+        .arg(directory.join("conf"))
+        .stderr(Stdio::null());
+    let _nginx = topology.server.spawn(nginx).unwrap();
+    let mut iperf = Command::new("iperf3");
+    iperf.arg("--server").stdout(Stdio::null());
+    let _iperf = topology.server.spawn(iperf).unwrap();
+    let interface: &str = Box::leak(host.gateway_interface.clone().into_boxed_str());
+
+    // Both sides at once, in both directions, over both families.
+    let instance = Instance::start(&topology.gateway, &[WAN, interface], &[]);
+    for address in [SERVER_V4.to_string(), format!("[{SERVER_V6}]")] {
+        let file = directory.join("fetched");
+        for _ in 0..3 {
+            let url = format!("http://{address}/file");
+            let retry = ["--retry", "5", "--retry-connrefused", "--retry-delay", "1"];
+            let mut curl = vec![
+                "--silent",
+                "--show-error",
+                "--fail",
+                "--globoff",
+                "--output",
+            ];
+            curl.extend([file.to_str().unwrap(), &url]);
+            curl.extend(retry);
+            tool(&host.namespace, "curl", &curl);
+            assert!(
+                fs::read(&file).unwrap() == content,
+                "{url} came with other content"
+            );
+        }
+        let address = address.trim_matches(['[', ']']).to_owned();
+        for reverse in [&[][..], &["--reverse"]] {
+            let mut arguments = vec!["--client", &address, "--time", "1", "--json"];
+            arguments.extend(reverse);
+            let report = tool(&host.namespace, "iperf3", &arguments);
+            let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+            assert!(
+                report["end"]["sum_received"]["bytes"].as_u64() > Some(1 << 20),
+                "{report}"
+            );
+        }
+    }
+    let metrics = scrape(&topology.gateway);
+    let dropped: u64 = metrics
+        .lines()
+        .filter(|line| {
+            line.starts_with("lastack_spurious_acks_total") || line.contains("suppressed")
+        })
+        .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
+        .sum();
+    assert_eq!(dropped, 0, "{metrics}");
+    assert!(instance.stop(Signal::SIGTERM).0.success());
+}
+
+struct Directory(std::path::PathBuf);
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).ok();
+    }
+}

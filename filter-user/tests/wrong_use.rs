@@ -1,0 +1,193 @@
+//! Wrong use is one line and leaves nothing behind. Needs root, bpftool, tc and setpriv.
+
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
+
+mod instance;
+
+use std::process::{Command, Output};
+
+use filter_user::lab::topology::{Topology, WAN};
+use nix::sys::signal::Signal;
+
+use instance::{Instance, hooks, lastack, output, tool, wait_until};
+
+/// Runs the command in a gateway's namespace, where it must fail and change nothing.
+#[track_caller]
+fn assert_refused(topology: &Topology, command: Command, status: i32, says: &[&str]) {
+    let before = hooks(&topology.gateway, WAN);
+    let Output {
+        status: exit,
+        stdout,
+        stderr,
+    } = output(&topology.gateway, command);
+    let stderr = String::from_utf8(stderr).unwrap();
+    // Logged lines tell what went before.
+    let lines: Vec<_> = stderr
+        .lines()
+        .filter(|line| !line.starts_with('['))
+        .collect();
+    assert_eq!(exit.code(), Some(status), "{stderr}");
+    assert!(stdout.is_empty(), "{}", String::from_utf8_lossy(&stdout));
+    if status == 1 {
+        assert_eq!(lines.len(), 1, "{stderr}");
+    }
+    for word in says {
+        assert!(lines[0].contains(word), "no {word} in: {stderr}");
+    }
+    assert_eq!(hooks(&topology.gateway, WAN), before);
+}
+
+fn run(options: &[&str]) -> Command {
+    let mut command = lastack(&["run", "--metrics-addr", "off"]);
+    command.args(options);
+    command
+}
+
+#[test]
+fn an_unknown_interface_is_named_and_nothing_stays_on_the_others() {
+    let topology = Topology::new().unwrap();
+    assert_refused(
+        &topology,
+        run(&["--iface", "nope0"]),
+        1,
+        &["nope0", "ip link"],
+    );
+    assert_refused(
+        &topology,
+        run(&["--iface", WAN, "--iface", "nope0"]),
+        1,
+        &["nope0"],
+    );
+    assert_refused(
+        &topology,
+        run(&["--iface", WAN, "--iface", WAN]),
+        1,
+        &[WAN, "twice"],
+    );
+}
+
+#[test]
+fn without_capabilities_it_says_which() {
+    let topology = Topology::new().unwrap();
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set=-all", "--inh-caps=-all", "--"]);
+    command.arg(env!("CARGO_BIN_EXE_lastack"));
+    command.args(["run", "--metrics-addr", "off", "--iface", WAN]);
+    assert_refused(&topology, command, 1, &["CAP_BPF", "CAP_NET_ADMIN", "root"]);
+}
+
+#[test]
+fn values_out_of_range_are_wrong_usage() {
+    let topology = Topology::new().unwrap();
+    for (option, value) in [
+        ("--window", "0ms"),
+        ("--window", "500"),
+        ("--budget", "0"),
+        ("--budget", "256"),
+        ("--max-flows", "0"),
+        ("--closed-timeout", "0s"),
+        ("--role", "dmz"),
+        ("--metrics-addr", "9433"),
+        ("--interval", "0s"),
+    ] {
+        let command = lastack(&["run", "--iface", WAN, option, value]);
+        assert_refused(&topology, command, 2, &[option, value]);
+    }
+    assert_refused(&topology, run(&[]), 2, &["required"]);
+}
+
+#[test]
+fn a_metrics_port_in_use_is_named_and_nothing_is_attached() {
+    let topology = Topology::new().unwrap();
+    let taken = topology
+        .gateway
+        .run(|| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let address = taken.local_addr().unwrap().to_string();
+    let command = lastack(&["run", "--iface", WAN, "--metrics-addr", &address]);
+    assert_refused(&topology, command, 1, &[&address, "--metrics-addr"]);
+}
+
+#[test]
+fn xdp_that_is_taken_is_an_error_if_asked_for_and_else_leaves_tc() {
+    let topology = Topology::new().unwrap();
+    let first = Instance::start(&topology.gateway, &[WAN], &["--metrics-addr", "off"]);
+    let xdp = ["--iface", WAN, "--ingress", "xdp"];
+    assert_refused(
+        &topology,
+        run(&xdp),
+        1,
+        &[WAN, "XDP program already", "--ingress tc"],
+    );
+    let second = Instance::start(&topology.gateway, &[WAN], &["--metrics-addr", "off"]);
+    let both = hooks(&topology.gateway, WAN);
+    let ours = |name: &str| both.iter().filter(|line| line.contains(name)).count();
+    assert_eq!(ours("lastack_ingress"), 1, "{both:?}");
+    assert_eq!(ours("lastack_egress"), 2, "{both:?}");
+    assert!(second.stop(Signal::SIGINT).0.success());
+    assert!(first.stop(Signal::SIGINT).0.success());
+}
+
+#[test]
+fn a_signal_or_a_kill_leaves_nothing_attached() {
+    let topology = Topology::new().unwrap();
+    let before = hooks(&topology.gateway, WAN);
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGKILL] {
+        let instance = Instance::start(&topology.gateway, &[WAN], &["--metrics-addr", "off"]);
+        let during = hooks(&topology.gateway, WAN);
+        assert!(
+            during.iter().any(|line| line.contains("lastack_egress")),
+            "{during:?}"
+        );
+        assert!(
+            during.iter().any(|line| line.contains("driver")),
+            "{during:?}"
+        );
+        let (status, _) = instance.stop(signal);
+        assert_eq!(
+            status.success(),
+            signal != Signal::SIGKILL,
+            "{signal}: {status}"
+        );
+        // The kernel detaches in the background.
+        wait_until(signal.as_str(), || hooks(&topology.gateway, WAN) == before);
+    }
+}
+
+#[test]
+fn a_clsact_qdisc_is_removed_only_if_we_made_it_and_nobody_else_uses_it() {
+    let topology = Topology::new().unwrap();
+    let gateway = &topology.gateway;
+    let options = [
+        "--metrics-addr",
+        "off",
+        "--ingress",
+        "tc",
+        "--tc-mode",
+        "clsact",
+    ];
+    let qdiscs = || tool(gateway, "tc", &["qdisc", "show", "dev", WAN]);
+
+    let ours = Instance::start(gateway, &[WAN], &options);
+    assert!(qdiscs().contains("clsact"));
+    assert!(ours.stop(Signal::SIGINT).0.success());
+    assert!(!qdiscs().contains("clsact"), "ours stayed");
+
+    let maker = Instance::start(gateway, &[WAN], &options);
+    let user = Instance::start(gateway, &[WAN], &options);
+    assert!(maker.stop(Signal::SIGINT).0.success());
+    assert!(
+        qdiscs().contains("clsact"),
+        "removed under somebody's filter"
+    );
+    let left = tool(gateway, "tc", &["filter", "show", "dev", WAN, "ingress"]);
+    assert_eq!(left.matches("direct-action").count(), 1, "{left}");
+    assert!(user.stop(Signal::SIGINT).0.success());
+    tool(gateway, "tc", &["qdisc", "del", "dev", WAN, "clsact"]);
+
+    tool(gateway, "tc", &["qdisc", "add", "dev", WAN, "clsact"]);
+    let theirs = Instance::start(gateway, &[WAN], &options);
+    assert!(theirs.stop(Signal::SIGINT).0.success());
+    assert!(qdiscs().contains("clsact"), "theirs was removed");
+    let left = tool(gateway, "tc", &["filter", "show", "dev", WAN, "egress"]);
+    assert!(left.is_empty(), "{left}");
+}
