@@ -20,7 +20,7 @@ const PLAN: Plan = Plan {
 
 fn run(plan: &Plan) -> (Vec<Outcome>, u64) {
     let topology = Topology::new().expect("this test needs root");
-    let mut client = Client::new(topology.add_client().unwrap());
+    let mut client = Client::new(topology.add_client().unwrap()).unwrap();
     let _server = Server::start(&topology.server).unwrap();
     let outcomes = client.run(plan, &mut |_| ()).unwrap();
     (outcomes, server::resets_sent(&topology.server).unwrap())

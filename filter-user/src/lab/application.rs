@@ -77,6 +77,11 @@ impl Connection {
         self.client.into()
     }
 
+    /// Whether it was ever connected.
+    pub(super) fn is_open(&self) -> bool {
+        !matches!(self.state, State::Waiting | State::Requesting(_))
+    }
+
     /// Whether the application has nothing left to do.
     pub(super) fn is_done(&self) -> bool {
         matches!(self.state, State::Done | State::Reset)

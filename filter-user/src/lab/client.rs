@@ -23,6 +23,8 @@ use super::{
 
 /// The first of the ports that connections come from.
 const FIRST_PORT: u16 = 20_000;
+/// IPv4 and IPv6.
+const FAMILIES: usize = 2;
 /// Between the opening of two connections: many are open at once, without a burst that a
 /// queue might lose.
 const OPENING_INTERVAL: Duration = Duration::from_millis(1);
@@ -65,17 +67,20 @@ pub struct Outcome {
 /// A client behind the gateway.
 pub struct Client {
     port: ClientPort,
+    /// Knows the gateway's Ethernet address from one run to the next.
+    interface: Interface,
     next_port: u16,
 }
 
 impl Client {
     /// A client on a TAP device of the gateway.
-    #[must_use]
-    pub fn new(port: ClientPort) -> Self {
-        Self {
+    pub fn new(port: ClientPort) -> anyhow::Result<Self> {
+        let interface = interface(&port).context("could not set up the client's TCP/IP")?;
+        Ok(Self {
             port,
+            interface,
             next_port: FIRST_PORT,
-        }
+        })
     }
 
     /// Opens the connections, reads the responses, and waits until nothing more comes.
@@ -94,7 +99,7 @@ impl Client {
         self.next_port = first_port
             .checked_add(plan.connections)
             .context("too many connections for the client's ports")?;
-        let mut run = Run::new(&self.port, plan, first_port)?;
+        let mut run = Run::new(&self.port, &mut self.interface, plan, first_port);
         run.until_quiet(finished)?;
         Ok(run.outcomes())
     }
@@ -104,7 +109,7 @@ impl Client {
 struct Run<'a> {
     plan: &'a Plan,
     card: Card<'a>,
-    interface: Interface,
+    interface: &'a mut Interface,
     sockets: SocketSet<'static>,
     connections: Vec<Connection>,
     /// How many of them were opened.
@@ -113,7 +118,12 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(port: &'a ClientPort, plan: &'a Plan, first_port: u16) -> anyhow::Result<Self> {
+    fn new(
+        port: &'a ClientPort,
+        interface: &'a mut Interface,
+        plan: &'a Plan,
+        first_port: u16,
+    ) -> Self {
         let mut delayed_acks = DelayedAcks::new(plan.spurious_ack_after);
         let connections: Vec<_> = (0..plan.connections)
             .map(|number| Connection::new(port.subnet, number, first_port + number, plan))
@@ -121,19 +131,15 @@ impl<'a> Run<'a> {
         for connection in &connections {
             delayed_acks.watch(connection.endpoint());
         }
-        let mut card = Card::new(&port.tap, delayed_acks);
-        let now = Instant::now();
-        let interface =
-            interface(port, &mut card, now).context("could not set up the client's TCP/IP")?;
-        Ok(Self {
+        Self {
             plan,
-            card,
+            card: Card::new(&port.tap, delayed_acks),
             interface,
             sockets: SocketSet::new(Vec::new()),
             connections,
             opened: 0,
-            next_opening: now,
-        })
+            next_opening: Instant::now(),
+        }
     }
 
     fn until_quiet(&mut self, finished: &mut dyn FnMut(usize)) -> anyhow::Result<()> {
@@ -175,10 +181,10 @@ impl<'a> Run<'a> {
             .context("could not send a spurious ACK")?;
         self.interface.poll(now, &mut self.card, &mut self.sockets);
         self.card.check().context("the TAP device failed")?;
-        while self.opened < self.connections.len() && self.next_opening <= now {
-            self.connections[self.opened].open(&mut self.interface, &mut self.sockets)?;
+        while self.opens_next() && self.next_opening <= now {
+            self.connections[self.opened].open(self.interface, &mut self.sockets)?;
             self.opened += 1;
-            self.next_opening += OPENING_INTERVAL.into();
+            self.next_opening = now.max(self.next_opening + OPENING_INTERVAL.into());
         }
         let reading = self.plan.reading;
         for connection in &mut self.connections[..self.opened] {
@@ -187,10 +193,20 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// Whether it is time for another connection.
+    ///
+    /// smoltcp asks for one Ethernet address a second. The first connection of each family
+    /// finds the gateway, lest those of one family begin a second after the other's, at once.
+    fn opens_next(&self) -> bool {
+        let is_first = self.opened < FAMILIES;
+        let mut first = self.connections.iter().take(FAMILIES);
+        self.opened < self.connections.len() && (is_first || first.all(Connection::is_open))
+    }
+
     /// When something is to be done next, if no frame arrives before.
     fn next_event(&mut self, now: Instant) -> Option<Instant> {
         let reads = self.connections.iter().filter_map(Connection::next_read);
-        let opening = (self.opened < self.connections.len()).then_some(self.next_opening);
+        let opening = self.opens_next().then_some(self.next_opening);
         reads
             .chain(opening)
             .chain(self.card.delayed_acks.next())
@@ -223,10 +239,11 @@ impl<'a> Run<'a> {
     }
 }
 
-fn interface(port: &ClientPort, card: &mut Card<'_>, now: Instant) -> anyhow::Result<Interface> {
+fn interface(port: &ClientPort) -> anyhow::Result<Interface> {
     let mut config = Config::new(EthernetAddress(port.hardware_address).into());
     config.random_seed = fastrand::u64(..);
-    let mut interface = Interface::new(config, card, now);
+    let mut card = Card::new(&port.tap, DelayedAcks::new(None));
+    let mut interface = Interface::new(config, &mut card, Instant::now());
     let subnet = port.subnet;
     let addresses = [
         IpCidr::new(subnet.neighbour_v4.into(), Subnet::PREFIX_V4),
