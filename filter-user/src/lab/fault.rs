@@ -182,3 +182,172 @@ fn parse(frame: &[u8]) -> Option<(IpEndpoint, IpEndpoint, TcpPacket<&[u8]>)> {
         segment,
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use smoltcp::{
+        phy::ChecksumCapabilities,
+        wire::{EthernetAddress, EthernetRepr, IpRepr, TcpControl, TcpRepr},
+    };
+
+    use super::*;
+
+    const DELAY: Duration = Duration::from_millis(200);
+    const START: Instant = Instant::from_millis_const(1_000);
+    const SERVER_FIN: i32 = 5_000;
+
+    fn endpoints(is_ipv4: bool) -> (IpEndpoint, IpEndpoint) {
+        if is_ipv4 {
+            (
+                IpEndpoint::new(IpAddress::v4(10, 0, 0, 2), 20_000),
+                IpEndpoint::new(IpAddress::v4(203, 0, 113, 2), 80),
+            )
+        } else {
+            (
+                IpEndpoint::new(IpAddress::v6(0xfd00, 0, 0, 0, 0, 0, 0, 2), 20_000),
+                IpEndpoint::new(IpAddress::v6(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2), 80),
+            )
+        }
+    }
+
+    fn frame(
+        (source, destination): (IpEndpoint, IpEndpoint),
+        control: TcpControl,
+        (seq, ack): (i32, i32),
+        payload: &[u8],
+    ) -> Vec<u8> {
+        let segment = TcpRepr {
+            src_port: source.port,
+            dst_port: destination.port,
+            control,
+            seq_number: TcpSeqNumber(seq),
+            ack_number: Some(TcpSeqNumber(ack)),
+            window_len: 1_000,
+            window_scale: None,
+            max_seg_size: None,
+            sack_permitted: false,
+            sack_ranges: [None; 3],
+            timestamp: None,
+            payload,
+        };
+        let length = segment.buffer_len();
+        let packet = IpRepr::new(source.addr, destination.addr, IpProtocol::Tcp, length, 64);
+        let ethernet = EthernetRepr {
+            src_addr: EthernetAddress([2, 0, 0, 0, 0, 1]),
+            dst_addr: EthernetAddress([2, 0, 0, 0, 0, 2]),
+            ethertype: match source.addr {
+                IpAddress::Ipv4(_) => EthernetProtocol::Ipv4,
+                IpAddress::Ipv6(_) => EthernetProtocol::Ipv6,
+            },
+        };
+        let mut bytes = vec![0; ethernet.buffer_len() + packet.header_len() + length];
+        ethernet.emit(&mut EthernetFrame::new_unchecked(&mut bytes));
+        let (header, rest) = bytes[ethernet.buffer_len()..].split_at_mut(packet.header_len());
+        packet.emit(&mut *header, &ChecksumCapabilities::default());
+        segment.emit(
+            &mut TcpPacket::new_unchecked(rest),
+            &source.addr,
+            &destination.addr,
+            &ChecksumCapabilities::default(),
+        );
+        bytes
+    }
+
+    /// Timers of a connection whose server has sent its FIN, with four bytes before it.
+    fn closing(is_ipv4: bool, delay: Option<Duration>) -> (DelayedAcks, IpEndpoint, IpEndpoint) {
+        let (client, server) = endpoints(is_ipv4);
+        let mut timers = DelayedAcks::new(delay);
+        timers.watch(client);
+        let fin = frame(
+            (server, client),
+            TcpControl::Fin,
+            (SERVER_FIN - 4, 1),
+            b"last",
+        );
+        timers.received(&fin);
+        (timers, client, server)
+    }
+
+    fn fired(timers: &mut DelayedAcks, now: Instant) -> Vec<Vec<u8>> {
+        let mut frames = Vec::new();
+        let done: Result<(), ()> = timers.fire(now, |frame| {
+            frames.push(frame.to_vec());
+            Ok(())
+        });
+        done.unwrap();
+        frames
+    }
+
+    #[test]
+    fn the_ack_of_the_fin_goes_out_once_more_after_the_delay_and_never_again() {
+        for is_ipv4 in [true, false] {
+            let (mut timers, client, server) = closing(is_ipv4, Some(DELAY));
+            let ack = frame((client, server), TcpControl::None, (1, SERVER_FIN + 1), b"");
+            timers.sent(&ack, START);
+            let due = START + DELAY.into();
+            assert_eq!(timers.next(), Some(due));
+            assert!(fired(&mut timers, due - smoltcp::time::Duration::from_micros(1)).is_empty());
+            assert_eq!(fired(&mut timers, due), [ack]);
+            assert_eq!(timers.next(), None);
+            assert_eq!(timers.seen(client).spurious_acks, 1);
+        }
+    }
+
+    #[test]
+    fn only_a_pure_ack_of_exactly_the_fin_starts_the_timer() {
+        let (mut timers, client, server) = closing(true, Some(DELAY));
+        let way = (client, server);
+        for other in [
+            frame(way, TcpControl::None, (1, SERVER_FIN), b""),
+            frame(way, TcpControl::None, (1, SERVER_FIN + 1), b"x"),
+            frame(way, TcpControl::Fin, (1, SERVER_FIN + 1), b""),
+            frame(way, TcpControl::Rst, (1, SERVER_FIN + 1), b""),
+            b"no frame".to_vec(),
+        ] {
+            timers.sent(&other, START);
+        }
+        assert_eq!(timers.next(), None);
+    }
+
+    #[test]
+    fn an_ack_that_tcp_repeats_is_counted_and_starts_no_second_timer() {
+        let (mut timers, client, server) = closing(true, Some(DELAY));
+        let ack = frame((client, server), TcpControl::None, (1, SERVER_FIN + 1), b"");
+        timers.sent(&ack, START);
+        timers.sent(&ack, START);
+        assert_eq!(fired(&mut timers, START + DELAY.into()).len(), 1);
+        assert_eq!(timers.seen(client).repeated_acks, 1);
+    }
+
+    #[test]
+    fn what_could_not_be_sent_is_not_counted_and_stays_due() {
+        let (mut timers, client, server) = closing(true, Some(DELAY));
+        let ack = frame((client, server), TcpControl::None, (1, SERVER_FIN + 1), b"");
+        timers.sent(&ack, START);
+        let due = START + DELAY.into();
+        assert_eq!(timers.fire(due, |_| Err("full")), Err("full"));
+        assert_eq!(timers.seen(client).spurious_acks, 0);
+        assert_eq!(fired(&mut timers, due), [ack]);
+    }
+
+    #[test]
+    fn resets_are_counted_for_the_connection_that_they_are_for() {
+        for is_ipv4 in [true, false] {
+            let (mut timers, client, server) = closing(is_ipv4, Some(DELAY));
+            let other = IpEndpoint::new(client.addr, client.port + 1);
+            let reset = |to| frame((server, to), TcpControl::Rst, (SERVER_FIN + 1, 0), b"");
+            timers.received(&reset(client));
+            timers.received(&reset(other));
+            assert_eq!(timers.seen(client).resets, 1);
+            assert_eq!(timers.seen(other), Seen::default());
+        }
+    }
+
+    #[test]
+    fn a_client_without_the_fault_has_no_timer() {
+        let (mut timers, client, server) = closing(true, None);
+        let ack = frame((client, server), TcpControl::None, (1, SERVER_FIN + 1), b"");
+        timers.sent(&ack, START);
+        assert_eq!(timers.next(), None);
+    }
+}

@@ -11,9 +11,10 @@
 //! Needs CAP_SYS_ADMIN and CAP_NET_ADMIN. Nothing outside of the namespaces is touched, and
 //! all of it is gone when the process ends, however it ends.
 
+mod application;
 pub mod client;
 pub mod fault;
 pub mod namespace;
 pub mod server;
-pub mod tap;
+mod tap;
 pub mod topology;

@@ -45,7 +45,9 @@ impl Namespace {
                     .map_err(io::Error::from)
                     .and_then(|()| fs::File::open("/proc/thread-self/ns/net"));
                 if report.send(file).is_ok() {
-                    inbox.into_iter().for_each(|job| job());
+                    for job in inbox {
+                        job();
+                    }
                 }
             })
             .context("could not start a thread")?;

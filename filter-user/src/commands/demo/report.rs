@@ -4,9 +4,13 @@ use std::{env, fmt, io, ops::Add};
 
 use comfy_table::{Attribute, Cell, CellAlignment, Color, Table, presets};
 use filter_common::Reason;
+use indicatif::HumanBytes;
 use serde::Serialize;
 
 use crate::{counters::Counters, lab::client::Outcome};
+
+/// Of the text, in columns.
+const WIDTH: usize = 80;
 
 /// What the filter does in a phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -213,7 +217,7 @@ impl Report {
     pub(super) fn write_text(&self, mut output: impl io::Write) -> io::Result<()> {
         writeln!(output, "{}\n", self.table())?;
         for phase in &self.phases {
-            writeln!(output, "{}", phase.sentence())?;
+            writeln!(output, "{}", textwrap::fill(&phase.sentence(), WIDTH))?;
         }
         Ok(())
     }
@@ -226,7 +230,6 @@ impl Report {
         }
         table.set_header([
             "\nfilter",
-            "\n",
             "connec-\ntions",
             "spurious\nACKs sent",
             "\nobserved",
@@ -238,7 +241,7 @@ impl Report {
         for phase in &self.phases {
             table.add_row(phase.row());
         }
-        for column in table.column_iter_mut().skip(2) {
+        for column in table.column_iter_mut().skip(1) {
             column.set_cell_alignment(CellAlignment::Right);
         }
         table
@@ -250,18 +253,23 @@ impl Phase {
     fn row(&self) -> Vec<Cell> {
         let families = [self.ipv4, self.ipv6, self.all];
         let lines = |show: fn(&Figures) -> String| families.each_ref().map(show).join("\n");
-        let both = |count: u64| Cell::new(format!("\n\n{count}"));
+        let counted = |count: u64| match self.mode {
+            PhaseMode::Off => Cell::new("\n\n-"),
+            PhaseMode::Monitor | PhaseMode::Enforce => Cell::new(format!("\n\n{count}")),
+        };
         let harm = |count: u64, text: String| {
             let color = if count == 0 { Color::Green } else { Color::Red };
             Cell::new(text).fg(color)
         };
         vec![
             Cell::new(self.mode).add_attribute(Attribute::Bold),
-            Cell::new("IPv4\nIPv6\nboth"),
-            Cell::new(lines(|figures| figures.connections.to_string())),
+            Cell::new(format!(
+                "{} IPv4\n{} IPv6\n{} both",
+                self.ipv4.connections, self.ipv6.connections, self.all.connections
+            )),
             Cell::new(lines(|figures| figures.spurious_acks_sent.to_string())),
-            both(self.spurious_acks_observed),
-            both(self.spurious_acks_dropped),
+            counted(self.spurious_acks_observed),
+            counted(self.spurious_acks_dropped),
             harm(
                 self.all.server_resets,
                 lines(|figures| figures.server_resets.to_string()),
@@ -282,26 +290,27 @@ impl Phase {
         let sent = all.spurious_acks_sent;
         let harm = if all.server_resets == 0 && all.client_read_errors == 0 && all.bytes_lost() == 0
         {
-            "no connection was reset and every byte was read".to_owned()
+            "no connection was reset, and every byte was read".to_owned()
         } else {
             format!(
-                "{} of {} reads failed and {} of the bytes were lost",
+                "{} of {} connections ended in a failed read, and {} of {} were lost",
                 all.client_read_errors,
                 all.connections,
-                percentage(all.bytes_lost(), all.bytes_expected)
+                HumanBytes(all.bytes_lost()),
+                HumanBytes(all.bytes_expected)
             )
         };
         match self.mode {
             PhaseMode::Off => format!(
-                "Off: the client acknowledged {sent} FINs once too often, the server answered with {} resets; {harm}.",
+                "Without the filter, {sent} spurious ACKs drew {} resets from the server: {harm}.",
                 all.server_resets
             ),
             PhaseMode::Monitor => format!(
-                "Monitor: the filter saw {} of {sent} such ACKs and changed nothing; {harm}.",
+                "Monitoring, it observed {} of {sent} and changed nothing: {harm}.",
                 self.spurious_acks_observed
             ),
             PhaseMode::Enforce => format!(
-                "Enforce: the filter dropped {} of {sent} such ACKs; {harm}.",
+                "Enforcing, it dropped {} of {sent}: {harm}.",
                 self.spurious_acks_dropped
             ),
         }
