@@ -29,7 +29,10 @@ fn run(plan: &Plan) -> (Vec<Outcome>, u64) {
 #[test]
 fn each_spurious_ack_draws_a_reset_from_the_kernel_that_costs_the_client_unread_data() {
     let (outcomes, resets_sent) = run(&PLAN);
-    let over_ipv4 = outcomes.iter().filter(|outcome| outcome.client.is_ipv4()).count();
+    let over_ipv4 = outcomes
+        .iter()
+        .filter(|outcome| outcome.client.is_ipv4())
+        .count();
     assert_eq!((over_ipv4, outcomes.len()), (10, 20));
     for outcome in outcomes {
         assert_eq!(outcome.seen.spurious_acks, 1, "{outcome:?}");

@@ -23,7 +23,7 @@ use crate::{
 /// server's FIN, are there while the application still reads.
 const RESPONSE: u16 = 32 * 1024;
 
-/// Options of `lastack demo`.
+/// Shows the fault and the cure: real packets, a real kernel, namespaces of its own
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// How many connections to open in each phase, half of them over IPv6

@@ -9,7 +9,10 @@ use std::{
 
 use anyhow::Context as _;
 use aya_log::EbpfLogger;
-use clap::{Args, ValueEnum, builder::RangedU64ValueParser};
+use clap::{
+    Args, ValueEnum,
+    builder::{BoolishValueParser, RangedU64ValueParser},
+};
 use log::{info, warn};
 use tokio::{
     io::unix::AsyncFd,
@@ -37,62 +40,100 @@ pub struct Arguments {
         value_name = "IF",
         required = true,
         env = "LASTACK_IFACE",
+        hide_env_values = true,
         value_delimiter = ','
     )]
     iface: Vec<String>,
     /// Where the interfaces lead: to the servers (wan) or to the clients (lan)
-    #[arg(long, value_enum, default_value = "wan", env = "LASTACK_ROLE")]
+    #[arg(
+        long,
+        value_enum,
+        default_value = "wan",
+        env = "LASTACK_ROLE",
+        hide_env_values = true
+    )]
     role: Role,
     /// Drop spurious ACKs (enforce), or only count them (monitor)
-    #[arg(long, value_enum, default_value = "enforce", env = "LASTACK_MODE")]
+    #[arg(
+        long,
+        value_enum,
+        default_value = "enforce",
+        env = "LASTACK_MODE",
+        hide_env_values = true
+    )]
     mode: ModeName,
     /// Also drop the server's reset after a close (RFC 1337, fix F1)
-    #[arg(long, env = "LASTACK_RST_GUARD")]
+    #[arg(long, value_parser = BoolishValueParser::new(), env = "LASTACK_RST_GUARD", hide_env_values = true)]
     rst_guard: bool,
     /// How long after a forwarded ACK another may be dropped
-    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = span, env = "LASTACK_WINDOW")]
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = span, env = "LASTACK_WINDOW", hide_env_values = true)]
     window: Duration,
     /// How many segments of one connection may be dropped
-    #[arg(long, value_name = "N", default_value = "3", env = "LASTACK_BUDGET",
+    #[arg(long, value_name = "N", default_value = "3", env = "LASTACK_BUDGET", hide_env_values = true,
           value_parser = RangedU64ValueParser::<u8>::new().range(1..=255))]
     budget: u8,
     /// How many closing connections are known at once; the oldest give way
-    #[arg(long, value_name = "N", default_value = "65536", env = "LASTACK_MAX_FLOWS",
+    #[arg(long, value_name = "N", default_value = "65536", env = "LASTACK_MAX_FLOWS", hide_env_values = true,
           value_parser = RangedU64ValueParser::<u32>::new().range(1..=1 << 24))]
     max_flows: u32,
     /// How long a connection is remembered after the client's FIN alone
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = span,
-          env = "LASTACK_HALF_CLOSED_TIMEOUT")]
+          env = "LASTACK_HALF_CLOSED_TIMEOUT", hide_env_values = true)]
     half_closed_timeout: Duration,
     /// How long a connection is remembered after it is closed
     #[arg(long, value_name = "TIME", default_value = "4m", value_parser = span,
-          env = "LASTACK_CLOSED_TIMEOUT")]
+          env = "LASTACK_CLOSED_TIMEOUT", hide_env_values = true)]
     closed_timeout: Duration,
     /// What sees arriving packets; auto takes native XDP where it can be had, else TC
-    #[arg(long, value_enum, default_value = "auto", env = "LASTACK_INGRESS")]
+    #[arg(
+        long,
+        value_enum,
+        default_value = "auto",
+        env = "LASTACK_INGRESS",
+        hide_env_values = true
+    )]
     ingress: Ingress,
     /// How XDP is attached; generic only if asked for
-    #[arg(long, value_enum, default_value = "auto", env = "LASTACK_XDP_MODE")]
+    #[arg(
+        long,
+        value_enum,
+        default_value = "auto",
+        env = "LASTACK_XDP_MODE",
+        hide_env_values = true
+    )]
     xdp_mode: XdpMode,
     /// How TC is attached; auto takes TCX where the kernel has it (6.6), else clsact
-    #[arg(long, value_enum, default_value = "auto", env = "LASTACK_TC_MODE")]
+    #[arg(
+        long,
+        value_enum,
+        default_value = "auto",
+        env = "LASTACK_TC_MODE",
+        hide_env_values = true
+    )]
     tc_mode: TcMode,
     /// Where Prometheus scrapes /metrics, or off
     #[arg(
         long,
         value_name = "ADDR",
         default_value = "127.0.0.1:9433",
-        env = "LASTACK_METRICS_ADDR"
+        env = "LASTACK_METRICS_ADDR",
+        hide_env_values = true
     )]
     metrics_addr: MetricsAddress,
     /// How often counters are printed
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = span, env = "LASTACK_INTERVAL")]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = span, env = "LASTACK_INTERVAL", hide_env_values = true)]
     interval: Duration,
     /// How counters are printed; json is one object a line
-    #[arg(long, value_enum, default_value = "text", env = "LASTACK_OUTPUT")]
+    #[arg(
+        long,
+        value_enum,
+        default_value = "text",
+        env = "LASTACK_OUTPUT",
+        hide_env_values = true
+    )]
     output: Output,
     /// Log each decision about a closing connection, from within the kernel
-    #[arg(long, env = "LASTACK_LOG_DECISIONS")]
+    #[arg(long, value_parser = BoolishValueParser::new(), env = "LASTACK_LOG_DECISIONS", hide_env_values = true)]
     log_decisions: bool,
 }
 
