@@ -115,7 +115,7 @@ impl Change {
                 *flow = Some(Flow {
                     client,
                     ..Flow::default()
-                })
+                });
             }
             (Self::Client(client), Some(flow)) => flow.client = client,
             (Self::Server(server), Some(flow)) => flow.server = server,
@@ -223,6 +223,7 @@ pub struct Machine<'a, E> {
 impl<E: Effects> Machine<'_, E> {
     /// Decides a segment; `flow` is the state of its flow, if it has any.
     #[inline(always)]
+    #[must_use]
     pub fn segment(self, flow: Option<Flow>, direction: Direction, segment: &Segment) -> Reason {
         match direction {
             Direction::FromClient => self.client_segment(flow, segment),

@@ -107,14 +107,14 @@ mod tests {
 
     #[test]
     fn hashes_of_neighbouring_tuples_fill_the_slots_evenly() {
-        const SLOTS: usize = 1 << 12;
-        let mut load = vec![0_u32; SLOTS];
-        for port in 0..SLOTS as u32 {
+        const SLOTS: u32 = 1 << 12;
+        let mut load = vec![0_u32; SLOTS as usize];
+        for port in 0..SLOTS {
             let hash = TupleHash::new(7)
                 .words(0x0a00_0001, 0x0a00_0002)
                 .words(port, 80)
                 .finish();
-            load[hash as usize % SLOTS] += 1;
+            load[(hash % SLOTS) as usize] += 1;
         }
         // As many balls as bins, thrown at random: a fullest bin above 12 has odds below 1e-5.
         assert!(load.iter().max() <= Some(&12), "{:?}", load.iter().max());

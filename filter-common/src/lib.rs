@@ -6,11 +6,14 @@
 //! The rules (R1, R2, disarm, lifetimes) are described in `docs/architecture.md`.
 
 #![cfg_attr(not(test), no_std)]
-#![warn(
-    clippy::arithmetic_side_effects,
-    clippy::cast_possible_truncation,
-    clippy::indexing_slicing,
-    clippy::panic
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::cast_possible_truncation,
+        clippy::indexing_slicing,
+        clippy::panic
+    )
 )]
 
 pub mod close;

@@ -6,6 +6,10 @@
 
 #![no_std]
 #![no_main]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "the entry points' shape is that of the attributes"
+)]
 
 mod configuration;
 mod filter;

@@ -3,6 +3,11 @@
 //! A frame is read in place. Where its headers are not in the first buffer, they are copied
 //! once into a scratch buffer and read there.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "no offset and no length in a frame needs more than 32 bits"
+)]
+
 use aya_ebpf::{
     EbpfContext as _,
     bindings::{__sk_buff, xdp_md},
@@ -71,14 +76,11 @@ impl Packet for SingleBufferFrame<'_> {
         if length as usize != TIMESTAMPS_PADDED || first + TIMESTAMPS_PADDED > self.0.data_end() {
             return false;
         }
-        for word in 0..TIMESTAMPS_PADDED / 4 {
-            // SAFETY: checked, and `target` has room for `length` octets.
-            unsafe {
-                target
-                    .add(word * 4)
-                    .cast::<u32>()
-                    .write(At(first).word(word * 4))
-            };
+        // SAFETY: checked, and `target` has room for `length` octets.
+        unsafe {
+            target
+                .cast::<[u8; TIMESTAMPS_PADDED]>()
+                .write(At(first).read(0));
         }
         true
     }
@@ -213,7 +215,7 @@ impl<P: Packet> Frame for InPlace<'_, P> {
 pub(crate) struct Copied<'a, P> {
     packet: &'a P,
     scratch: *const u8,
-    copied: usize,
+    length: usize,
 }
 
 impl<'a, P: Packet> Copied<'a, P> {
@@ -227,11 +229,11 @@ impl<'a, P: Packet> Copied<'a, P> {
         }
         // Opaque, so that the compiler keeps the check against SCRATCH_OCTETS, which is the
         // one that the verifier understands.
-        let copied = core::hint::black_box(length as usize);
+        let length = core::hint::black_box(length as usize);
         Some(Self {
             packet,
             scratch: scratch.cast_const().cast(),
-            copied,
+            length,
         })
     }
 }
@@ -249,7 +251,7 @@ impl<P: Packet> Frame for Copied<'_, P> {
 
     #[inline(always)]
     fn header<const N: usize>(&self, offset: usize) -> Option<At> {
-        if offset > SCRATCH_OCTETS - N || offset + N > self.copied {
+        if offset > SCRATCH_OCTETS - N || offset + N > self.length {
             return None;
         }
         Some(At(self.scratch as usize + offset))

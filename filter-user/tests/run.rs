@@ -2,6 +2,10 @@
 //! bpftool and tc.
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
+#![expect(
+    clippy::zombie_processes,
+    reason = "a namespace takes its processes with it"
+)]
 
 mod instance;
 
@@ -46,7 +50,7 @@ fn scrape(gateway: &Namespace) -> String {
 fn protected(options: &[&str]) -> (u64, u64, String, Vec<serde_json::Value>) {
     let topology = Topology::new().unwrap();
     let _server = Server::start(&topology.server).unwrap();
-    let mut client = Client::new(topology.add_client().unwrap());
+    let mut client = Client::new(topology.add_client().unwrap()).unwrap();
     let before = hooks(&topology.gateway, WAN);
     let instance = Instance::start(&topology.gateway, &[WAN], options);
     let outcomes = client.run(&faulty(CONNECTIONS), &mut |_| {}).unwrap();
@@ -125,7 +129,7 @@ fn monitor_mode_counts_and_passes() {
 fn a_gateway_in_the_lan_role_cures_on_the_clients_side() {
     let topology = Topology::new().unwrap();
     let _server = Server::start(&topology.server).unwrap();
-    let mut client = Client::new(topology.add_client().unwrap());
+    let mut client = Client::new(topology.add_client().unwrap()).unwrap();
     let instance = Instance::start(&topology.gateway, &[LAN], &["--role", "lan"]);
     let outcomes = client.run(&faulty(CONNECTIONS), &mut |_| {}).unwrap();
     let metrics = scrape(&topology.gateway);
@@ -144,7 +148,7 @@ fn a_gateway_in_the_lan_role_cures_on_the_clients_side() {
 fn decisions_are_logged_from_the_kernel_if_asked_for() {
     let topology = Topology::new().unwrap();
     let _server = Server::start(&topology.server).unwrap();
-    let mut client = Client::new(topology.add_client().unwrap());
+    let mut client = Client::new(topology.add_client().unwrap()).unwrap();
     let mut command = instance::lastack(&["run", "--iface", WAN, "--log-decisions"]);
     command.stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = topology.gateway.spawn(command).unwrap();
@@ -183,7 +187,7 @@ fn nginx_curl_and_iperf3_lose_nothing_through_a_served_gateway() {
     let directory = std::env::temp_dir().join(format!("lastack-test-{}", std::process::id()));
     fs::create_dir_all(&directory).unwrap();
     let _cleanup = Directory(directory.clone());
-    let content: Vec<u8> = (0..OCTETS).map(|at| (at * 31 % 251) as u8).collect();
+    let content: Vec<u8> = (0..=250).cycle().take(OCTETS).collect();
     fs::write(directory.join("file"), &content).unwrap();
     let configuration = format!(
         "daemon off; master_process off; pid {0}/pid; error_log {0}/error; events {{}}

@@ -86,16 +86,15 @@ impl Links {
         match settings.ingress {
             Ingress::Xdp => links.attach_xdp(ebpf, interface, settings.xdp_mode)?,
             Ingress::Tc => {
-                links.attach_tc(ebpf, interface, TcAttachType::Ingress, settings.tc_mode)?
+                links.attach_tc(ebpf, interface, TcAttachType::Ingress, settings.tc_mode)?;
             }
-            Ingress::Auto => match links.attach_xdp(ebpf, interface, settings.xdp_mode) {
-                Ok(()) => {}
-                Err(error) if settings.xdp_mode == XdpMode::Auto && is_no_xdp(&error) => {
-                    links.note = Some(why_tc(&error));
+            Ingress::Auto => {
+                if let Err(error) = links.attach_xdp(ebpf, interface, settings.xdp_mode) {
+                    let why = (settings.xdp_mode == XdpMode::Auto).then(|| why_no_xdp(&error));
+                    links.note = Some(why.flatten().ok_or(error)?);
                     links.attach_tc(ebpf, interface, TcAttachType::Ingress, settings.tc_mode)?;
                 }
-                Err(error) => return Err(error),
-            },
+            }
         }
         links.attach_tc(ebpf, interface, TcAttachType::Egress, settings.tc_mode)?;
         Ok(links)
@@ -160,9 +159,10 @@ impl Links {
         };
         let options = if tcx {
             // Last at egress, where packets are as they leave, and first at ingress.
-            TcAttachOptions::TcxOrder(match side {
-                TcAttachType::Ingress => LinkOrder::first(),
-                _ => LinkOrder::last(),
+            TcAttachOptions::TcxOrder(if side == TcAttachType::Ingress {
+                LinkOrder::first()
+            } else {
+                LinkOrder::last()
             })
         } else {
             if self.clsact.is_none() {
@@ -207,18 +207,13 @@ fn kernel_has(major: u8, minor: u8) -> bool {
     KernelVersion::current().is_ok_and(|current| current >= KernelVersion::new(major, minor, 0))
 }
 
-/// Whether the error says that native XDP cannot be had here, rather than that something is
+/// Why native XDP cannot be had here, if the error says that rather than that something is
 /// wrong.
-fn is_no_xdp(error: &DatapathError) -> bool {
-    matches!(error, DatapathError::XdpBusy(_) | DatapathError::Xdp { .. })
-}
-
-fn why_tc(error: &DatapathError) -> String {
-    match error {
-        DatapathError::XdpBusy(_) => "it has an XDP program already".to_owned(),
-        DatapathError::Xdp { error, .. } => format!("its driver takes no native XDP: {error}"),
-        other => other.to_string(),
+fn why_no_xdp(error: &DatapathError) -> Option<String> {
+    if let DatapathError::Xdp { error, .. } = error {
+        return Some(format!("its driver takes no native XDP: {error}"));
     }
+    matches!(error, DatapathError::XdpBusy(_)).then(|| "it has an XDP program already".to_owned())
 }
 
 /// The XDP program for this kernel, loaded.

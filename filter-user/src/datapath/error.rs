@@ -105,6 +105,10 @@ pub enum DatapathError {
 }
 
 /// The kernel's answer within an error of aya's.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "aya's errors without an answer of the kernel are all the same here"
+)]
 pub(super) fn kernel_answer(error: ProgramError) -> io::Error {
     match error {
         ProgramError::LoadError { io_error, .. }

@@ -28,7 +28,12 @@ impl Interface {
         let link_type = getifaddrs()
             .map_err(system)?
             .filter(|address| address.interface_name == name)
-            .find_map(|address| address.address?.as_link_addr().map(|link| link.hatype()));
+            .find_map(|address| {
+                address
+                    .address?
+                    .as_link_addr()
+                    .map(nix::sys::socket::LinkAddr::hatype)
+            });
         match link_type {
             Some(link_type) if !ETHERNET_LINK_TYPES.contains(&link_type) => {
                 Err(DatapathError::NotEthernet {

@@ -21,7 +21,7 @@ use serde_json::Value;
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A `lastack run` that has attached.
-pub struct Instance {
+pub(crate) struct Instance {
     child: Child,
     stdout: Option<BufReader<std::process::ChildStdout>>,
 }
@@ -29,7 +29,7 @@ pub struct Instance {
 impl Instance {
     /// Starts it with JSON output, and waits until it says that it has attached to all of
     /// `interfaces`.
-    pub fn start(namespace: &Namespace, interfaces: &[&str], options: &[&str]) -> Self {
+    pub(crate) fn start(namespace: &Namespace, interfaces: &[&str], options: &[&str]) -> Self {
         let mut command = lastack(&["run", "--output", "json"]);
         for interface in interfaces {
             command.args(["--iface", interface]);
@@ -61,7 +61,7 @@ impl Instance {
     }
 
     /// Sends a signal, waits for the end, and gives the status and the rest of the output.
-    pub fn stop(mut self, signal: Signal) -> (ExitStatus, Vec<Value>) {
+    pub(crate) fn stop(mut self, signal: Signal) -> (ExitStatus, Vec<Value>) {
         let pid = Pid::from_raw(self.child.id().try_into().unwrap());
         kill(pid, signal).unwrap();
         let mut rest = String::new();
@@ -84,14 +84,14 @@ impl Drop for Instance {
 }
 
 /// The built program.
-pub fn lastack(arguments: &[&str]) -> Command {
+pub(crate) fn lastack(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lastack"));
     command.args(arguments);
     command
 }
 
 /// Runs a program in a namespace to its end.
-pub fn output(namespace: &Namespace, mut command: Command) -> Output {
+pub(crate) fn output(namespace: &Namespace, mut command: Command) -> Output {
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -104,7 +104,7 @@ pub fn output(namespace: &Namespace, mut command: Command) -> Output {
 }
 
 /// Runs a program of the system in a namespace, and gives what it prints.
-pub fn tool(namespace: &Namespace, program: &str, arguments: &[&str]) -> String {
+pub(crate) fn tool(namespace: &Namespace, program: &str, arguments: &[&str]) -> String {
     let mut command = Command::new(program);
     command.args(arguments);
     let output = output(namespace, command);
@@ -119,7 +119,7 @@ pub fn tool(namespace: &Namespace, program: &str, arguments: &[&str]) -> String 
 }
 
 /// Waits until `done` holds.
-pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
         assert!(
@@ -131,7 +131,7 @@ pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
 }
 
 /// Everything that sits on the hooks of an interface, for comparison.
-pub fn hooks(namespace: &Namespace, interface: &'static str) -> Vec<String> {
+pub(crate) fn hooks(namespace: &Namespace, interface: &'static str) -> Vec<String> {
     let tcx = namespace.run(move || {
         let mut programs = Vec::new();
         for side in [TcAttachType::Ingress, TcAttachType::Egress] {
@@ -157,7 +157,7 @@ pub fn hooks(namespace: &Namespace, interface: &'static str) -> Vec<String> {
 }
 
 /// The value of a sample in Prometheus' text format, by its name and labels.
-pub fn sample(metrics: &str, name: &str) -> u64 {
+pub(crate) fn sample(metrics: &str, name: &str) -> u64 {
     let mut values = metrics
         .lines()
         .filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
