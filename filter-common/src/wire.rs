@@ -29,6 +29,12 @@ pub trait Frame {
     /// The `N` octets at `offset`, or nothing where they are not readable.
     fn header<const N: usize>(&self, offset: usize) -> Option<Self::Header<'_>>;
 
+    /// Gives `offset` back. A kernel program makes its verifier forget what it knew of it, so
+    /// that the many ways to an offset become one.
+    fn forgotten(&self, offset: usize) -> usize {
+        offset
+    }
+
     /// Copies the first `length` octets of TCP options at `offset` to `options`; false where
     /// they are not readable. `length` is a multiple of 4, from 4 to 40.
     fn options(&self, offset: usize, length: usize, options: &mut OptionOctets) -> bool;
@@ -109,6 +115,8 @@ const MOST_VLAN_TAGS: usize = 2;
 const MOST_EXTENSION_HEADERS: usize = 6;
 /// No host needs more for those; it bounds the offset for the kernel's verifier.
 const MOST_EXTENSION_OCTETS: usize = 512;
+const MOST_TRANSPORT_OFFSET: usize =
+    ETHERNET + MOST_VLAN_TAGS * VLAN_TAG + IPV6 + MOST_EXTENSION_OCTETS;
 /// The largest length that fits into an IP header.
 const MOST_IP_OCTETS: usize = 0xffff;
 
@@ -221,13 +229,10 @@ fn locate_ipv6<F: Frame + ?Sized>(
     if ip.byte(0) >> 4 != 6 {
         return Err(Reason::BadHeader);
     }
-    let mut next = ip.byte(6);
+    let next = ip.byte(6);
     let mut transport = network.wrapping_add(IPV6);
     if next != PROTOCOL_TCP {
-        (next, transport) = skip_extension_headers(frame, next, transport)?;
-        if next != PROTOCOL_TCP {
-            return Err(Reason::NotTcp);
-        }
+        transport = skip_extension_headers(frame, next, transport)?;
     }
     let (client, server) = oriented(direction, 8, 24);
     let hash = TupleHash::new(secret)
@@ -253,14 +258,14 @@ fn locate_ipv6<F: Frame + ?Sized>(
     )
 }
 
-/// Walks the extension headers (RFC 8200, section 4) from `offset` on; gives the upper-layer
-/// protocol and its offset.
+/// Walks the extension headers (RFC 8200, section 4) from `offset` on; gives the offset of the
+/// TCP header behind them.
 #[inline(always)]
 fn skip_extension_headers<F: Frame + ?Sized>(
     frame: &F,
     first: u8,
     offset: usize,
-) -> Result<(u8, usize), Reason> {
+) -> Result<usize, Reason> {
     const HOP_BY_HOP: u8 = 0;
     const ROUTING: u8 = 43;
     const FRAGMENT: u8 = 44;
@@ -272,7 +277,7 @@ fn skip_extension_headers<F: Frame + ?Sized>(
             next,
             HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION
         ) {
-            return upper_layer(next).map(|protocol| (protocol, offset.wrapping_add(skipped)));
+            break;
         }
         let extension = frame
             .header::<8>(offset.wrapping_add(skipped))
@@ -296,19 +301,23 @@ fn skip_extension_headers<F: Frame + ?Sized>(
             return Err(Reason::ExtensionHeader);
         }
     }
-    if next == PROTOCOL_TCP {
-        return Ok((next, offset.wrapping_add(skipped)));
+    if next != PROTOCOL_TCP {
+        return Err(not_tcp(next));
     }
-    Err(Reason::ExtensionHeader)
+    let transport = frame.forgotten(offset.wrapping_add(skipped));
+    if transport > MOST_TRANSPORT_OFFSET {
+        return Err(Reason::ExtensionHeader);
+    }
+    Ok(transport)
 }
 
-/// Tells a protocol that is known to be above IP from an extension header that we do not
-/// walk (mobility, host identity, shim6, experimental).
+/// Tells an extension header that we do not walk (too many, mobility, host identity, shim6,
+/// experimental) from a protocol above IP.
 #[inline(always)]
-const fn upper_layer(next: u8) -> Result<u8, Reason> {
+const fn not_tcp(next: u8) -> Reason {
     match next {
-        135 | 139 | 140 | 253 | 254 => Err(Reason::ExtensionHeader),
-        protocol => Ok(protocol),
+        0 | 43 | 44 | 51 | 60 | 135 | 139 | 140 | 253 | 254 => Reason::ExtensionHeader,
+        _ => Reason::NotTcp,
     }
 }
 

@@ -8,6 +8,7 @@
     reason = "no offset and no length in a frame needs more than 32 bits"
 )]
 
+use crate::maps;
 use aya_ebpf::{
     EbpfContext as _,
     bindings::{__sk_buff, xdp_md},
@@ -206,6 +207,11 @@ impl<P: Packet> Frame for InPlace<'_, P> {
     }
 
     #[inline(always)]
+    fn forgotten(&self, offset: usize) -> usize {
+        maps::forgotten(offset)
+    }
+
+    #[inline(always)]
     fn options(&self, offset: usize, length: usize, options: &mut OptionOctets) -> bool {
         copy_options(self.packet, offset, length, options)
     }
@@ -255,6 +261,11 @@ impl<P: Packet> Frame for Copied<'_, P> {
             return None;
         }
         Some(At(self.scratch as usize + offset))
+    }
+
+    #[inline(always)]
+    fn forgotten(&self, offset: usize) -> usize {
+        maps::forgotten(offset)
     }
 
     #[inline(always)]
