@@ -29,24 +29,25 @@ static INTERFACES: Array<u32> = Array::with_max_entries(MOST_INTERFACES, 0);
 static COUNTERS: PerCpuArray<[u64; Reason::COUNT]> =
     PerCpuArray::with_max_entries(MOST_INTERFACES + 1, 0);
 
-/// Headers of frames whose own are not readable in place, one entry a hook; and one through
-/// which the verifier is made to forget.
+/// Headers of frames whose own are not readable in place, one entry a hook.
 #[map]
-pub(crate) static SCRATCH: PerCpuArray<[u8; SCRATCH_OCTETS]> = PerCpuArray::with_max_entries(3, 0);
+pub(crate) static SCRATCH: PerCpuArray<[u8; SCRATCH_OCTETS]> = PerCpuArray::with_max_entries(2, 0);
+
+/// What the verifier is to forget goes through here.
+#[map]
+static LETHE: PerCpuArray<usize> = PerCpuArray::with_max_entries(1, 0);
 
 /// Gives `value` back by a way on which the verifier loses sight of it: it does not follow
 /// what is in a map.
 #[inline(always)]
 pub(crate) fn forgotten(value: usize) -> usize {
-    const ENTRY: u32 = 2;
-    let Some(entry) = SCRATCH.get_ptr_mut(ENTRY) else {
+    let Some(entry) = LETHE.get_ptr_mut(0) else {
         return usize::MAX;
     };
-    let word = entry.cast::<u64>();
-    // SAFETY: a live map value of this CPU, larger than a word and aligned for it.
+    // SAFETY: a live map value of this CPU.
     unsafe {
-        word.write_volatile(value as u64);
-        word.read_volatile() as usize
+        entry.write_volatile(value);
+        entry.read_volatile()
     }
 }
 
