@@ -144,6 +144,16 @@ impl Datapath {
             .collect()
     }
 
+    /// Reads what was counted of packets on interfaces that are not served: nothing, unless
+    /// something else runs the programs, or an interface lost its entry.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel does not give it.
+    pub fn unserved_counters(&self) -> Result<Counters, DatapathError> {
+        self.entry(MOST_INTERFACES)
+    }
+
     /// The object with its programs and its other maps.
     pub fn object(&mut self) -> &mut Ebpf {
         &mut self.ebpf

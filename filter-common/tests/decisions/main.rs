@@ -1,0 +1,10 @@
+//! What the state machine decides: every phase against every event, each rule on its own,
+//! and what holds over any trace.
+
+mod connection;
+mod oracle;
+mod properties;
+mod reset_guard;
+mod rules;
+mod state;
+mod transitions;
