@@ -101,3 +101,22 @@ fn the_slot_lives_as_long_as_the_closed_flow() {
         .after(SLOT_IS_OVER)
         .leaves(&[Phase::Closed]);
 }
+
+/// Each side alone, at intervals within the lifetime, for much longer than that.
+#[test]
+fn what_either_side_sends_keeps_the_slot_alive() {
+    let half_closed = |name: &str| {
+        Row::new(name).settings(|settings| settings.half_closed_timeout = SECOND).client(
+            CLIENT_FIN,
+            Pass,
+            Reason::FlowCreated,
+        )
+    };
+    let (mut server, mut client) = (half_closed("by the server"), half_closed("by the client"));
+    for _ in 0..5 {
+        server = server.server(LAST_ACK, Pass, Reason::ServerData).after(SECOND / 2);
+        client = client.client(LAST_ACK, Pass, Reason::HalfClosed).after(SECOND / 2);
+    }
+    server.leaves(&[Phase::HalfClosed]);
+    client.leaves(&[Phase::HalfClosed]);
+}
