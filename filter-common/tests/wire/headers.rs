@@ -170,6 +170,19 @@ fn an_ip_header_that_is_none_is_a_bad_one() {
     }
 }
 
+/// With a header of 16 octets all else would agree: TCP would start in the destination.
+#[test]
+fn an_ipv4_header_shorter_than_its_fields_is_a_bad_one() {
+    let mut octets = frame(V4).octets();
+    octets.drain(14 + 16..14 + 20);
+    octets[14] = 0x44;
+    octets[14 + 3] -= 4;
+    assert_eq!(
+        parse(&octets, Direction::FromClient),
+        Err(Reason::BadHeader)
+    );
+}
+
 #[test]
 fn fragments_are_left_alone_first_middle_and_last() {
     for fragment in [(0, true), (1, true), (1, false), (0x1fff, false)] {
@@ -212,6 +225,10 @@ fn an_atomic_fragment_is_whole() {
         Extension::Fragment(0, false),
         DESTINATION,
     ])));
+    let mut reserved_bits = frame(v6(&[Extension::Fragment(0, false)])).octets();
+    reserved_bits[14 + 40 + 1] = 0xff;
+    reserved_bits[14 + 40 + 3] = 0x06;
+    assert!(parse(&reserved_bits, Direction::FromClient).is_ok());
 }
 
 #[test]

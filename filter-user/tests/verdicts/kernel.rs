@@ -1,0 +1,162 @@
+//! Loads the programs and runs them on single frames.
+
+use aya::{
+    TestRun as _, TestRunOptions,
+    maps::HashMap,
+    programs::{Program as AyaProgram, ProgramError, SchedClassifier, Xdp},
+};
+use filter_common::{Flow, FlowKey, Reason, Verdict};
+use filter_user::{counters::Counters, datapath::Datapath, settings::Settings};
+
+/// One of the object's programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Program {
+    Xdp,
+    XdpMultiBuffer,
+    Ingress,
+    Egress,
+}
+
+impl Program {
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Xdp, Self::XdpMultiBuffer, Self::Ingress, Self::Egress];
+    /// Those that see arriving packets.
+    pub(crate) const ARRIVING: [Self; 3] = [Self::Xdp, Self::XdpMultiBuffer, Self::Ingress];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Xdp => "lastack_xdp",
+            Self::XdpMultiBuffer => "lastack_xdp_mb",
+            Self::Ingress => "lastack_ingress",
+            Self::Egress => "lastack_egress",
+        }
+    }
+
+    pub(crate) const fn is_xdp(self) -> bool {
+        matches!(self, Self::Xdp | Self::XdpMultiBuffer)
+    }
+
+    /// The numbers of uapi/linux/bpf.h and uapi/linux/pkt_cls.h, not of our own code.
+    fn verdict(self, action: u32) -> Verdict {
+        const XDP_DROP: u32 = 1;
+        const XDP_PASS: u32 = 2;
+        const TC_ACT_UNSPEC: u32 = u32::MAX;
+        const TC_ACT_SHOT: u32 = 2;
+        match (self.is_xdp(), action) {
+            (true, XDP_PASS) | (false, TC_ACT_UNSPEC) => Verdict::Pass,
+            (true, XDP_DROP) | (false, TC_ACT_SHOT) => Verdict::Drop,
+            _ => panic!(
+                "{} answered {action}, which is neither pass nor drop",
+                self.name()
+            ),
+        }
+    }
+}
+
+/// Programs and maps of their own.
+pub(crate) struct Kernel {
+    datapath: Datapath,
+}
+
+impl Kernel {
+    pub(crate) fn load(settings: &Settings) -> Self {
+        let datapath = Datapath::load(settings).unwrap_or_else(|error| {
+            panic!("these tests load packet programs and have to run as root: {error}")
+        });
+        Self { datapath }
+    }
+
+    /// Has the kernel verify a program, unless it did before.
+    pub(crate) fn verify(&mut self, program: Program) {
+        let loaded = if program.is_xdp() {
+            let xdp: &mut Xdp = self.program(program);
+            if xdp.fd().is_err() {
+                xdp.load()
+            } else {
+                Ok(())
+            }
+        } else {
+            let classifier: &mut SchedClassifier = self.program(program);
+            if classifier.fd().is_err() {
+                classifier.load()
+            } else {
+                Ok(())
+            }
+        };
+        loaded.unwrap_or_else(|error| panic!("the kernel refuses {}: {error}", program.name()));
+    }
+
+    pub(crate) fn run(&mut self, program: Program, frame: &[u8]) -> Verdict {
+        self.run_with(program, frame, None)
+    }
+
+    /// Runs it on a frame of which only `linear` octets are in the first buffer.
+    pub(crate) fn run_split(&mut self, program: Program, frame: &[u8], linear: usize) -> Verdict {
+        assert!(program.is_xdp(), "the context below is XDP's");
+        // struct xdp_md: data, data_end, data_meta, and the interface.
+        let linear = u32::try_from(linear).expect("a small number");
+        let context: Vec<u8> = [0, linear, 0, 0, 0, 0]
+            .into_iter()
+            .flat_map(u32::to_ne_bytes)
+            .collect();
+        self.run_with(program, frame, Some(&context))
+    }
+
+    fn run_with(&mut self, program: Program, frame: &[u8], context: Option<&[u8]>) -> Verdict {
+        self.verify(program);
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            ctx_in: context,
+            ..TestRunOptions::default()
+        };
+        let result = if program.is_xdp() {
+            self.program::<Xdp>(program).test_run(options)
+        } else {
+            self.program::<SchedClassifier>(program).test_run(options)
+        };
+        let result = result.unwrap_or_else(|error| {
+            panic!(
+                "the kernel does not run {} on {} octets: {error}",
+                program.name(),
+                frame.len()
+            )
+        });
+        program.verdict(result.return_value)
+    }
+
+    fn program<'a, T>(&'a mut self, program: Program) -> &'a mut T
+    where
+        &'a mut T: TryFrom<&'a mut AyaProgram, Error = ProgramError>,
+    {
+        let found = self
+            .datapath
+            .object()
+            .program_mut(program.name())
+            .expect("the object has it");
+        found.try_into().expect("it is of this type")
+    }
+
+    /// Test runs are on the loopback interface, which is not served.
+    pub(crate) fn counters(&self) -> Counters {
+        self.datapath
+            .unserved_counters()
+            .expect("counters can be read")
+    }
+
+    pub(crate) fn count(&self, reason: Reason) -> u64 {
+        self.counters().of(reason)
+    }
+
+    pub(crate) fn flows(&mut self) -> std::collections::HashMap<FlowKey, Flow> {
+        let map = self
+            .datapath
+            .object()
+            .map("FLOWS")
+            .expect("the object has it");
+        let flows: HashMap<_, FlowKey, Flow> = map.try_into().expect("it is a hash map");
+        flows
+            .iter()
+            .map(|entry| entry.expect("the flow table can be read"))
+            .collect()
+    }
+}
