@@ -15,6 +15,7 @@ mod closes;
 mod host;
 mod kernel;
 mod loading;
+mod loopback;
 mod malformed;
 mod row;
 mod rules;
