@@ -30,8 +30,8 @@ pub struct ClientHalf {
     pub owed: u8,
     /// 1 if a segment that nothing asked for was forwarded since the last answer.
     pub provoked: u8,
-    /// Always 0.
-    pub reserved: u8,
+    /// By which link the last answer was forwarded.
+    pub link: u8,
     /// When the last segment was forwarded; once there was an answer, when the last
     /// segment that acknowledged exactly Fs was.
     pub at: Ticks,
@@ -177,20 +177,26 @@ impl Flow {
         }
     }
 
+    /// When a segment last touched it.
+    #[inline(always)]
+    #[must_use]
+    pub fn touched(&self) -> Ticks {
+        if self.client.at > self.server.at {
+            self.client.at
+        } else {
+            self.server.at
+        }
+    }
+
     /// Whether it was idle for longer than it lives.
     #[inline(always)]
     #[must_use]
     pub fn is_expired(&self, now: Ticks, policy: &Policy) -> bool {
-        let last = if self.client.at > self.server.at {
-            self.client.at
-        } else {
-            self.server.at
-        };
-        now.since(last) > self.lifetime(policy)
+        now.since(self.touched()) > self.lifetime(policy)
     }
 }
 
-/// Decides one segment of a flow, without carrying anything out.
+/// Decides one segment of a flow, without carrying anything out; all by one link.
 #[must_use]
 pub fn decide(
     flow: Option<Flow>,
@@ -202,6 +208,7 @@ pub fn decide(
     let mut change = Change::Keep;
     let reason = Machine {
         now,
+        link: 0,
         policy,
         effects: &mut change,
     }
@@ -214,6 +221,8 @@ pub fn decide(
 pub struct Machine<'a, E> {
     /// The time, on the clock of the flow's state.
     pub now: Ticks,
+    /// The link (interface) that the segment is seen on, as the caller numbers them.
+    pub link: u8,
     /// The settings.
     pub policy: &'a Policy,
     /// Where the flow's state is.
@@ -304,6 +313,10 @@ impl<E: Effects> Machine<'_, E> {
         if !closed || client.answered != server.elicited {
             return self.answer(flow, segment, closed);
         }
+        // R1.6: that answer itself, where a packet goes through two links that are served.
+        if client.link != self.link {
+            return Reason::OtherLink;
+        }
         // R1.1: a pure ACK.
         if !segment.is_bare_ack() {
             return self.unsolicited(client, Reason::NotPure);
@@ -328,6 +341,11 @@ impl<E: Effects> Machine<'_, E> {
 
     /// A segment that acknowledges Fs while the server waits for that.
     #[inline(always)]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "clamped"
+    )]
     fn answer(self, flow: &Flow, segment: &Segment, closed: bool) -> Reason {
         let Flow { client, server } = flow;
         if segment.seq != client.fin_end {
@@ -335,12 +353,14 @@ impl<E: Effects> Machine<'_, E> {
             // a SEG.SEQ of Fc-1 is (RFC 9293, section 3.10.7.4, first check).
             return self.alive(flow, Reason::OtherSequence);
         }
-        let asked = server.elicited.wrapping_sub(client.answered);
+        // Behind `answered` where two CPUs of one direction overwrote one another.
+        let asked = server.elicited.wrapping_sub(client.answered).cast_signed();
         let answer = ClientHalf {
             acked: server.fin_end,
             answered: server.elicited,
-            owed: saturate(asked.saturating_sub(1)),
+            owed: asked.saturating_sub(1).clamp(0, 0xff) as u8,
             provoked: 0,
+            link: self.link,
             at: self.now,
             ..*client
         };
@@ -483,10 +503,4 @@ impl<E: Effects> Machine<'_, E> {
             (true, false, true) => Reason::ResetAfterCloseSuppressed,
         }
     }
-}
-
-#[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "compared first")]
-const fn saturate(count: u32) -> u8 {
-    if count > 0xff { 0xff } else { count as u8 }
 }

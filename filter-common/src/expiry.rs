@@ -2,8 +2,8 @@
 //!
 //! A slot, chosen by a keyed hash of the oriented 4-tuple, holds the time until which a
 //! flow that hashes there may live. A packet whose slot has expired has no closing flow. A
-//! slot that two flows share lives as long as the longer one, so there is no false negative
-//! and nothing to clean up; a false positive costs a look-up in the flow table.
+//! slot that two flows share lives as long as the one that lives longer, and there is nothing
+//! to clean up; a false positive costs a look-up in the flow table.
 
 use crate::policy::Ticks;
 
@@ -22,6 +22,18 @@ pub type Slot = u32;
 #[must_use]
 pub const fn deadline(now: Ticks, lifetime: Ticks) -> Slot {
     units(now.0.wrapping_add(lifetime.0)).wrapping_add(1)
+}
+
+/// What a flow that is to live until `deadline` writes into its slot, if anything.
+///
+/// It never shortens the life of another flow's slot. Its own, which holds what it wrote
+/// last, follows it in both directions, lest half-closed lifetimes fill the array with flows
+/// that have long been closed. Another flow with the same slot may then be forgotten early: one
+/// that is silent for longer than the time that is written. It passes unseen.
+#[inline(always)]
+#[must_use]
+pub fn renewed(there: Slot, before: Option<Slot>, deadline: Slot) -> Option<Slot> {
+    (is_later(deadline, there) || Some(there) == before).then_some(deadline)
 }
 
 /// Whether a flow that hashes to `slot` may be alive.

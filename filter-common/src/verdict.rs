@@ -39,7 +39,7 @@ reasons! {
     /// TCP, but of no closing flow. Not counted.
     NoFlow = "no_flow",
 
-    /// Neither IPv4, IPv6 nor ARP behind at most two VLAN tags.
+    /// Neither IPv4, IPv6 nor ARP behind at most two VLAN tags; TCP may be in it.
     EtherType = "ethertype",
     /// A fragment that holds TCP.
     Fragment = "fragment",
@@ -77,6 +77,9 @@ reasons! {
     NotPure = "not_pure",
     /// Would be a pure ACK, but carries options that may matter.
     OtherOptions = "options",
+    /// As the last answer, but by another interface: the same packet on its way through two,
+    /// or another uplink.
+    OtherLink = "other_link",
     /// A pure ACK that nothing asked for, later than `window`.
     WindowOver = "window",
     /// A pure ACK that nothing asked for, after `budget` drops.
@@ -144,6 +147,7 @@ impl Reason {
             | Self::OtherSequence
             | Self::NotPure
             | Self::OtherOptions
+            | Self::OtherLink
             | Self::WindowOver
             | Self::BudgetSpent
             | Self::SpuriousAckObserved

@@ -284,7 +284,12 @@ fn skip_extension_headers<F: Frame + ?Sized>(
             .ok_or(Reason::Truncated)?;
         let length = match next {
             // An atomic fragment (RFC 6946) is whole.
-            FRAGMENT if extension.be16(2) & 0xfff9 != 0 => return Err(Reason::Fragment),
+            FRAGMENT if extension.be16(2) & 0xfff9 != 0 => {
+                return Err(match extension.byte(0) {
+                    PROTOCOL_TCP => Reason::Fragment,
+                    _ => Reason::NotTcp,
+                });
+            }
             FRAGMENT => 8,
             // With segments left the destination is not the connection's.
             ROUTING if extension.byte(3) != 0 => return Err(Reason::ExtensionHeader),

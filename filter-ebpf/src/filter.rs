@@ -123,15 +123,17 @@ fn judge(facts: &Facts, direction: Direction, slot: *mut Slot, now: Ticks) -> Re
     // field of it is then the old one or the new one, as if the packets had met in another
     // order.
     let flow = found.map(|flow| unsafe { *flow });
+    let policy = configuration::policy();
     let mut table = Table {
         key,
         found,
         slot,
+        before: flow.map(|flow| expiry::deadline(flow.touched(), flow.lifetime(&policy))),
         now,
     };
-    let policy = configuration::policy();
     let machine = Machine {
         now,
+        link: counters.link(),
         policy: &policy,
         effects: &mut table,
     };
@@ -145,6 +147,8 @@ struct Table<'a> {
     key: &'a FlowKey,
     found: Option<*mut Flow>,
     slot: *mut Slot,
+    /// What the flow wrote into its slot last, if it had one.
+    before: Option<Slot>,
     now: Ticks,
 }
 
@@ -157,11 +161,7 @@ impl Effects for Table<'_> {
         };
         let created = FLOWS.insert(self.key, flow, u64::from(BPF_ANY)).is_ok();
         if created {
-            keep_until(
-                self.slot,
-                self.now,
-                configuration::policy().half_closed_lifetime,
-            );
+            self.keep_for(configuration::policy().half_closed_lifetime);
         }
         created
     }
@@ -171,7 +171,7 @@ impl Effects for Table<'_> {
         if let Some(flow) = self.found {
             // SAFETY: a live map value, of which this direction writes the client's half.
             unsafe { (*flow).client = client };
-            keep_until(self.slot, self.now, lifetime);
+            self.keep_for(lifetime);
         }
     }
 
@@ -180,26 +180,30 @@ impl Effects for Table<'_> {
         if let Some(flow) = self.found {
             // SAFETY: a live map value, of which this direction writes the server's half.
             unsafe { (*flow).server = server };
-            keep_until(self.slot, self.now, lifetime);
+            self.keep_for(lifetime);
         }
     }
 
     #[inline(always)]
     fn forget(&mut self) {
+        self.keep_for(Ticks(0));
         // It fails where another CPU was faster.
         FLOWS.remove(self.key).ok();
     }
 }
 
-/// Sees to it that the slot outlives the flow. Another CPU that does the same for another
-/// flow at this instant may win, and the shorter time stay: that flow then passes unseen.
-#[inline(always)]
-fn keep_until(slot: *mut Slot, now: Ticks, lifetime: Ticks) {
-    let deadline = expiry::deadline(now, lifetime);
-    // SAFETY: a live map value, read and written one word at a time.
-    unsafe {
-        if expiry::is_later(deadline, slot.read_volatile()) {
-            slot.write_volatile(deadline);
+impl Table<'_> {
+    /// Sees to it that the slot outlives the flow. Another CPU that writes at this instant may
+    /// win; its flow or this one then passes unseen.
+    #[inline(always)]
+    fn keep_for(&self, lifetime: Ticks) {
+        let deadline = expiry::deadline(self.now, lifetime);
+        // SAFETY: a live map value, read and written one word at a time.
+        unsafe {
+            let there = self.slot.read_volatile();
+            if let Some(slot) = expiry::renewed(there, self.before, deadline) {
+                self.slot.write_volatile(slot);
+            }
         }
     }
 }

@@ -1,5 +1,10 @@
 //! All maps. The loader sets the sizes that depend on settings.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "an entry but the last has 8 bits"
+)]
+
 use aya_ebpf::{
     macros::map,
     maps::{Array, LruHashMap, PerCpuArray},
@@ -35,13 +40,13 @@ pub(crate) static SCRATCH: PerCpuArray<[u8; SCRATCH_OCTETS]> = PerCpuArray::with
 
 /// What the verifier is to forget goes through here.
 #[map]
-static LETHE: PerCpuArray<usize> = PerCpuArray::with_max_entries(1, 0);
+static BARRIER: PerCpuArray<usize> = PerCpuArray::with_max_entries(1, 0);
 
 /// Gives `value` back by a way on which the verifier loses sight of it: it does not follow
 /// what is in a map.
 #[inline(always)]
 pub(crate) fn forgotten(value: usize) -> usize {
-    let Some(entry) = LETHE.get_ptr_mut(0) else {
+    let Some(entry) = BARRIER.get_ptr_mut(0) else {
         return usize::MAX;
     };
     // SAFETY: a live map value of this CPU.
@@ -53,12 +58,24 @@ pub(crate) fn forgotten(value: usize) -> usize {
 
 /// The counters of one interface on this CPU.
 #[derive(Clone, Copy)]
-pub(crate) struct Counters(*mut [u64; Reason::COUNT]);
+pub(crate) struct Counters {
+    reasons: *mut [u64; Reason::COUNT],
+    entry: u32,
+}
 
 impl Counters {
     #[inline(always)]
     pub(crate) fn of(interface: u32) -> Option<Self> {
-        COUNTERS.get_ptr_mut(entry(interface)).map(Self)
+        let entry = entry(interface);
+        let reasons = COUNTERS.get_ptr_mut(entry)?;
+        Some(Self { reasons, entry })
+    }
+
+    /// Which of the served interfaces it is. The last entry, of those that are not served,
+    /// shares a number with the first.
+    #[inline(always)]
+    pub(crate) fn link(self) -> u8 {
+        self.entry as u8
     }
 
     /// Counts one packet.
@@ -67,7 +84,7 @@ impl Counters {
         // SAFETY: a live map value of this CPU. A program that interrupts another one
         // between its read and its write costs a count, and no more.
         unsafe {
-            if let Some(counter) = (*self.0).get_mut(reason as usize) {
+            if let Some(counter) = (*self.reasons).get_mut(reason as usize) {
                 *counter += 1;
             }
         }

@@ -1,6 +1,10 @@
 //! The command line: which command, and what all of them share.
 
-use std::{env, process::ExitCode};
+use std::{
+    env,
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 use env_logger::Env;
@@ -36,7 +40,8 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("lastack: {error:#}");
+            // Not eprintln, which panics where nobody reads it.
+            writeln!(io::stderr(), "lastack: {error:#}").ok();
             ExitCode::FAILURE
         }
     }

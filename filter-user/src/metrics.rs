@@ -128,6 +128,7 @@ impl Place {
             | Reason::OtherSequence
             | Reason::NotPure
             | Reason::OtherOptions
+            | Reason::OtherLink
             | Reason::WindowOver
             | Reason::BudgetSpent => Self::Passed,
             Reason::EtherType
@@ -204,7 +205,7 @@ impl Families {
             map_errors: counters(
                 "lastack_map_errors_total",
                 "Times that a table in the kernel refused an entry.",
-                &["iface", "reason"],
+                &["reason"],
             )?,
             created: counter(
                 "lastack_flows_created_total",
@@ -255,9 +256,7 @@ impl Families {
                     .with_label_values(&[interface, name])
                     .inc_by(count),
                 Place::MapError => {
-                    self.map_errors
-                        .with_label_values(&[interface, name])
-                        .inc_by(count);
+                    self.map_errors.with_label_values(&[name]).inc_by(count);
                 }
                 Place::Created => self.created.inc_by(count),
                 Place::Closed => self.closed.inc_by(count),

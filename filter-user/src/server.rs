@@ -10,7 +10,7 @@ use axum::{
     routing::get,
 };
 use log::warn;
-use tokio::{net::TcpListener, sync::oneshot};
+use tokio::{net::TcpListener, sync::watch};
 
 use crate::metrics::{Metrics, TEXT_FORMAT};
 
@@ -21,7 +21,7 @@ const LANDING_PAGE: &str = "<!doctype html><html lang=en><meta charset=utf-8><ti
 pub async fn serve(
     listener: TcpListener,
     metrics: Metrics,
-    stopped: oneshot::Receiver<()>,
+    mut stopped: watch::Receiver<()>,
 ) -> io::Result<()> {
     let router = Router::new()
         .route("/", get(async || Html(LANDING_PAGE)))
@@ -30,7 +30,7 @@ pub async fn serve(
         .with_state(metrics);
     tokio::select! {
         done = axum::serve(listener, router) => done,
-        _ = stopped => Ok(()),
+        _ = stopped.changed() => Ok(()),
     }
 }
 

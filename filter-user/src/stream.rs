@@ -50,7 +50,7 @@ impl Stream {
             .collect();
         self.json(
             "attached",
-            json!({"interface": attachment.interface, "hooks": hooks}),
+            json!({"iface": attachment.interface, "hooks": hooks}),
         );
     }
 
@@ -125,7 +125,7 @@ fn object(
         .map(|reason| (reason.as_str().to_owned(), counters.of(reason).into()))
         .collect();
     json!({
-        "interface": interface,
+        "iface": interface,
         "spurious_acks_dropped": counters.dropped_acks(),
         "spurious_acks_observed": counters.observed_acks(),
         "packets": packets,

@@ -145,6 +145,64 @@ fn a_gateway_in_the_lan_role_cures_on_the_clients_side() {
 }
 
 #[test]
+fn a_packet_that_goes_through_two_served_interfaces_is_judged_as_one() {
+    let topology = Topology::new().unwrap();
+    let _server = Server::start(&topology.server).unwrap();
+    let mut client = Client::new(topology.add_client().unwrap()).unwrap();
+    for command in [
+        "link add br0 type bridge",
+        "address flush dev wan0",
+        "link set wan0 master br0",
+        "link set br0 up",
+        "address add 203.0.113.1/24 dev br0",
+        "-6 address add 2001:db8::1/64 dev br0 nodad",
+    ] {
+        tool(
+            &topology.gateway,
+            "ip",
+            &command.split(' ').collect::<Vec<_>>(),
+        );
+    }
+    let instance = Instance::start(&topology.gateway, &["br0", WAN], &[]);
+    let outcomes = client.run(&faulty(CONNECTIONS), &mut |_| {}).unwrap();
+    let metrics = scrape(&topology.gateway);
+    drop(instance);
+    assert!(
+        outcomes
+            .iter()
+            .all(|outcome| outcome.seen.resets == 0 && !outcome.read_error)
+    );
+    let count = |interface: &str, family: &str| {
+        sample(
+            &metrics,
+            &family.replace("IF", &format!("iface=\"{interface}\"")),
+        )
+    };
+    // Each FIN is seen twice, too, so that the spurious ACKs pass for redundant ones.
+    let dropped = |interface: &str| {
+        ["spurious", "redundant"]
+            .map(|kind| {
+                format!("lastack_spurious_acks_total{{action=\"dropped\",IF,kind=\"{kind}\"}}")
+            })
+            .map(|family| count(interface, &family))
+            .iter()
+            .sum::<u64>()
+    };
+    assert_eq!(dropped("br0"), u64::from(CONNECTIONS), "{metrics}");
+    assert_eq!(dropped(WAN), 0, "{metrics}");
+    // Not one answer was dropped on its second interface, or the server would have asked again.
+    assert_eq!(
+        count(WAN, "lastack_passed_total{IF,reason=\"other_link\"}"),
+        u64::from(CONNECTIONS)
+    );
+    assert_eq!(
+        count("br0", "lastack_elicited_acks_total{IF}"),
+        0,
+        "{metrics}"
+    );
+}
+
+#[test]
 fn decisions_are_logged_from_the_kernel_if_asked_for() {
     let topology = Topology::new().unwrap();
     let _server = Server::start(&topology.server).unwrap();

@@ -21,11 +21,7 @@ fn assert_refused(topology: &Topology, command: Command, status: i32, says: &[&s
         stderr,
     } = output(&topology.gateway, command);
     let stderr = String::from_utf8(stderr).unwrap();
-    // Logged lines tell what went before.
-    let lines: Vec<_> = stderr
-        .lines()
-        .filter(|line| !line.starts_with('['))
-        .collect();
+    let lines: Vec<_> = stderr.lines().collect();
     assert_eq!(exit.code(), Some(status), "{stderr}");
     assert!(stdout.is_empty(), "{}", String::from_utf8_lossy(&stdout));
     if status == 1 {
@@ -67,6 +63,53 @@ fn an_unknown_interface_is_named_and_nothing_stays_on_the_others() {
 }
 
 #[test]
+fn another_name_of_a_served_interface_is_no_other_interface() {
+    let topology = Topology::new().unwrap();
+    let altname = ["link", "property", "add", "dev", WAN, "altname", "uplink"];
+    tool(&topology.gateway, "ip", &altname);
+    let tc = ["--ingress", "tc", "--tc-mode", "clsact"];
+    let mut command = run(&["--iface", WAN, "--iface", "uplink"]);
+    command.args(tc);
+    assert_refused(&topology, command, 1, &[WAN, "twice"]);
+}
+
+#[test]
+fn an_interface_without_an_ethernet_header_is_refused() {
+    let topology = Topology::new().unwrap();
+    tool(
+        &topology.gateway,
+        "ip",
+        &["tuntap", "add", "dev", "tun9", "mode", "tun"],
+    );
+    assert_refused(
+        &topology,
+        run(&["--iface", "tun9"]),
+        1,
+        &["tun9", "Ethernet"],
+    );
+}
+
+#[test]
+fn an_interface_that_vanished_is_no_error_at_the_end() {
+    let topology = Topology::new().unwrap();
+    let gateway = &topology.gateway;
+    for tc_mode in ["tcx", "clsact"] {
+        tool(
+            gateway,
+            "ip",
+            &[
+                "link", "add", "gone0", "type", "veth", "peer", "name", "gone1",
+            ],
+        );
+        let options = ["--metrics-addr", "off", "--tc-mode", tc_mode];
+        let instance = Instance::start(gateway, &["gone0"], &options);
+        tool(gateway, "ip", &["link", "del", "gone0"]);
+        let (status, _) = instance.stop(Signal::SIGINT);
+        assert!(status.success(), "{tc_mode}: {status}");
+    }
+}
+
+#[test]
 fn without_capabilities_it_says_which() {
     let topology = Topology::new().unwrap();
     let mut command = Command::new("setpriv");
@@ -80,6 +123,7 @@ fn without_capabilities_it_says_which() {
 fn values_out_of_range_are_wrong_usage() {
     let topology = Topology::new().unwrap();
     for (option, value) in [
+        ("--iface", ""),
         ("--window", "0ms"),
         ("--window", "500"),
         ("--budget", "0"),
@@ -94,6 +138,13 @@ fn values_out_of_range_are_wrong_usage() {
         assert_refused(&topology, command, 2, &[option, value]);
     }
     assert_refused(&topology, run(&[]), 2, &["required"]);
+    let pointless = ["--iface", WAN, "--ingress", "tc", "--xdp-mode", "native"];
+    assert_refused(
+        &topology,
+        run(&pointless),
+        2,
+        &["--xdp-mode", "--ingress tc"],
+    );
 }
 
 #[test]
@@ -150,6 +201,25 @@ fn a_signal_or_a_kill_leaves_nothing_attached() {
         );
         // The kernel detaches in the background.
         wait_until(signal.as_str(), || hooks(&topology.gateway, WAN) == before);
+    }
+}
+
+#[test]
+fn a_terminal_that_goes_away_leaves_no_clsact_filter() {
+    let topology = Topology::new().unwrap();
+    let before = hooks(&topology.gateway, WAN);
+    let options = [
+        "--metrics-addr",
+        "off",
+        "--ingress",
+        "tc",
+        "--tc-mode",
+        "clsact",
+    ];
+    for signal in [Signal::SIGHUP, Signal::SIGQUIT] {
+        let instance = Instance::start(&topology.gateway, &[WAN], &options);
+        assert!(instance.stop(signal).0.success(), "{signal}");
+        assert_eq!(hooks(&topology.gateway, WAN), before, "{signal}");
     }
 }
 

@@ -114,7 +114,7 @@ fn flow() -> impl Strategy<Value = Option<Flow>> {
                     drops,
                     owed,
                     provoked,
-                    reserved: 0,
+                    link: 0,
                     at: Ticks(a),
                 },
                 server: ServerHalf {

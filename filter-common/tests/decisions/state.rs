@@ -48,6 +48,7 @@ fn a_flow_that_was_not_stored_is_counted_as_that() {
     }
     let machine = filter_common::Machine {
         now: START,
+        link: 0,
         policy: &ENFORCE,
         effects: &mut Full,
     };
@@ -297,6 +298,7 @@ fn effects_keep_the_flow_for_as_long_as_it_may_live() {
             let mut effects = Lifetimes::default();
             let machine = filter_common::Machine {
                 now: START,
+                link: 0,
                 policy: &policy,
                 effects: &mut effects,
             };

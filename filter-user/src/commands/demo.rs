@@ -31,7 +31,7 @@ pub struct Arguments {
     connections: u16,
 
     /// The client's delayed-ACK time: when it acknowledges the server's FIN once more
-    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = positive_duration)]
+    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = super::span)]
     delay: Duration,
 
     /// Drop resets that come after the close, too
@@ -39,11 +39,11 @@ pub struct Arguments {
     rst_guard: bool,
 
     /// How long after a forwarded ACK another one may be dropped
-    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = positive_duration)]
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = super::span)]
     window: Duration,
 
     /// How long a phase may take before the demo gives up
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = positive_duration)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = super::span)]
     timeout: Duration,
 
     /// How the figures are shown
@@ -60,10 +60,23 @@ enum Output {
     Json,
 }
 
+impl Arguments {
+    /// How long the application reads: it must still read when the spurious ACK goes out.
+    fn reading(&self) -> Duration {
+        self.delay * 5 / 2
+    }
+}
+
 /// Runs the command.
 ///
 /// Fails also if the figures are not what the demo is there to show.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    if arguments.reading() >= arguments.timeout {
+        bail!(
+            "the client reads for {}, two and a half times --delay: --timeout must be longer",
+            humantime::format_duration(arguments.reading())
+        );
+    }
     let report = Lab::new()?.show(arguments)?;
     let output = io::stdout().lock();
     match arguments.output {
@@ -150,8 +163,7 @@ impl Lab {
             connections: arguments.connections,
             spurious_ack_after: Some(arguments.delay),
             response: RESPONSE,
-            // The application still reads when the spurious ACK goes out.
-            reading: arguments.delay * 5 / 2,
+            reading: arguments.reading(),
             timeout: arguments.timeout,
         };
         // Hidden by itself where standard error is no terminal.
@@ -164,13 +176,5 @@ impl Lab {
             .run(&plan, &mut |done| bar.set_position(done as u64));
         bar.finish_and_clear();
         outcomes
-    }
-}
-
-fn positive_duration(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(Duration::ZERO) => Err("must be more than 0".to_owned()),
-        Ok(duration) => Ok(duration),
-        Err(error) => Err(format!("{error}; an example: 200ms")),
     }
 }

@@ -11,13 +11,15 @@ use anyhow::Context as _;
 use aya_log::EbpfLogger;
 use clap::{
     Args, ValueEnum,
-    builder::{BoolishValueParser, RangedU64ValueParser},
+    builder::{BoolishValueParser, NonEmptyStringValueParser, RangedU64ValueParser},
+    error::ErrorKind,
 };
 use log::{info, warn};
 use tokio::{
     io::unix::AsyncFd,
     signal::unix::{Signal, SignalKind, signal},
-    sync::oneshot,
+    sync::watch,
+    task::JoinHandle,
     time::{Instant, MissedTickBehavior, interval_at},
 };
 
@@ -31,7 +33,7 @@ use crate::{
 
 /// Attaches the filter to interfaces and streams its counters until a signal
 ///
-/// SIGINT and SIGTERM detach and end with status 0. If lastack dies, the kernel detaches.
+/// SIGINT, SIGTERM, SIGHUP and SIGQUIT detach and end with status 0. If lastack dies, the kernel detaches.
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// An interface to serve (repeatable; all share one flow table)
@@ -41,7 +43,8 @@ pub struct Arguments {
         required = true,
         env = "LASTACK_IFACE",
         hide_env_values = true,
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = NonEmptyStringValueParser::new()
     )]
     iface: Vec<String>,
     /// Where the interfaces lead: to the servers (wan) or to the clients (lan)
@@ -66,7 +69,7 @@ pub struct Arguments {
     #[arg(long, value_parser = BoolishValueParser::new(), env = "LASTACK_RST_GUARD", hide_env_values = true)]
     rst_guard: bool,
     /// How long after a forwarded ACK another may be dropped
-    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = span, env = "LASTACK_WINDOW", hide_env_values = true)]
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = super::span, env = "LASTACK_WINDOW", hide_env_values = true)]
     window: Duration,
     /// How many segments of one connection may be dropped
     #[arg(long, value_name = "N", default_value = "3", env = "LASTACK_BUDGET", hide_env_values = true,
@@ -77,11 +80,11 @@ pub struct Arguments {
           value_parser = RangedU64ValueParser::<u32>::new().range(1..=1 << 24))]
     max_flows: u32,
     /// How long a connection is remembered after the client's FIN alone
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = span,
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = super::span,
           env = "LASTACK_HALF_CLOSED_TIMEOUT", hide_env_values = true)]
     half_closed_timeout: Duration,
     /// How long a connection is remembered after it is closed
-    #[arg(long, value_name = "TIME", default_value = "4m", value_parser = span,
+    #[arg(long, value_name = "TIME", default_value = "4m", value_parser = super::span,
           env = "LASTACK_CLOSED_TIMEOUT", hide_env_values = true)]
     closed_timeout: Duration,
     /// What sees arriving packets; auto takes native XDP where it can be had, else TC
@@ -121,7 +124,7 @@ pub struct Arguments {
     )]
     metrics_addr: MetricsAddress,
     /// How often counters are printed
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = span, env = "LASTACK_INTERVAL", hide_env_values = true)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = super::span, env = "LASTACK_INTERVAL", hide_env_values = true)]
     interval: Duration,
     /// How counters are printed; json is one object a line
     #[arg(
@@ -162,20 +165,6 @@ impl FromStr for MetricsAddress {
     }
 }
 
-/// A time with its unit, above zero.
-fn span(text: &str) -> Result<Duration, String> {
-    const LONGEST: Duration = Duration::from_hours(30 * 24);
-    let span: Duration = humantime::parse_duration(text)
-        .map_err(|_| "not a time with its unit (500ms, 4m)".to_owned())?;
-    if span.is_zero() {
-        return Err("must be more than 0".to_owned());
-    }
-    if span > LONGEST {
-        return Err("must not be more than 30days".to_owned());
-    }
-    Ok(span)
-}
-
 impl Arguments {
     fn settings(&self) -> Settings {
         Settings {
@@ -200,6 +189,14 @@ impl Arguments {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    if arguments.ingress == Ingress::Tc && arguments.xdp_mode != XdpMode::Auto {
+        Arguments::augment_args(clap::Command::new("lastack run"))
+            .error(
+                ErrorKind::ArgumentConflict,
+                "--xdp-mode cannot be used with --ingress tc, which attaches no XDP",
+            )
+            .exit();
+    }
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -216,21 +213,29 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         MetricsAddress::At(address) => Some(bind(address)?),
     };
     let mut datapath = Datapath::load(&settings)?;
-    let mut stream = Stream::new(arguments.output);
     for interface in &arguments.iface {
-        let attachment = datapath.attach(interface)?;
+        datapath.attach(interface)?;
+    }
+    let mut stream = Stream::new(arguments.output);
+    for attachment in datapath.attachments() {
         announce(&attachment);
         stream.attached(&attachment);
     }
-    if settings.log_decisions {
-        log_decisions(&mut datapath)?;
-    }
+    let (stop, stopped) = watch::channel(());
+    let decisions = if settings.log_decisions {
+        Some(log_decisions(&mut datapath, stopped.clone())?)
+    } else {
+        None
+    };
     let datapath = Arc::new(Mutex::new(datapath));
-    let (stop, stopped) = oneshot::channel();
-    let server = listener.map(|listener| {
-        let metrics = Metrics::new(Arc::clone(&datapath), &settings);
-        tokio::spawn(server::serve(listener, metrics, stopped))
-    });
+    let server = match listener {
+        Some(listener) => {
+            info!("metrics at http://{}/metrics", listener.local_addr()?);
+            let metrics = Metrics::new(Arc::clone(&datapath), &settings);
+            Some(tokio::spawn(server::serve(listener, metrics, stopped)))
+        }
+        None => None,
+    };
 
     let mut ticks = interval_at(Instant::now() + arguments.interval, arguments.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -245,6 +250,9 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     let detached = lock(&datapath).detach();
     stream.detached();
     drop(stop);
+    if let Some(decisions) = decisions {
+        decisions.await?;
+    }
     if let Some(server) = server
         && let Err(error) = server.await?
     {
@@ -258,9 +266,7 @@ fn bind(address: SocketAddr) -> anyhow::Result<tokio::net::TcpListener> {
         format!("cannot serve metrics at {address}; --metrics-addr takes another address, or off")
     })?;
     listener.set_nonblocking(true)?;
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    info!("metrics at http://{}/metrics", listener.local_addr()?);
-    Ok(listener)
+    Ok(tokio::net::TcpListener::from_std(listener)?)
 }
 
 fn announce(attachment: &Attachment) {
@@ -292,54 +298,80 @@ fn print(stream: &mut Stream, datapath: &Mutex<Datapath>) {
     }
 }
 
-/// Takes what the programs log and hands it to our log.
-fn log_decisions(datapath: &mut Datapath) -> anyhow::Result<()> {
+/// Takes what the programs log and hands it to our log, until the sender of `stopped` goes
+/// away.
+fn log_decisions(
+    datapath: &mut Datapath,
+    mut stopped: watch::Receiver<()>,
+) -> anyhow::Result<JoinHandle<()>> {
     let logger = EbpfLogger::init(datapath.object()).context("cannot read the programs' log")?;
     // SAFETY: the logger owns its descriptor and gives the same one for as long as it lives.
     let logger = unsafe { AsyncFd::register(logger) };
     let mut logger = logger.context("cannot wait for the programs' log")?;
-    tokio::spawn(async move {
-        while let Ok(mut ready) = logger.readable_mut().await {
-            ready.get_inner_mut().flush();
-            ready.clear_ready();
+    Ok(tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                Ok(mut ready) = logger.readable_mut() => {
+                    ready.get_inner_mut().flush();
+                    ready.clear_ready();
+                }
+                _ = stopped.changed() => break logger.get_mut().flush(),
+            }
         }
-    });
-    Ok(())
+    }))
 }
 
+/// What asks for an end in good order: a terminal that goes away does, too.
 struct Signals {
+    /// None where it is ignored, as nohup has it.
+    hangup: Option<Signal>,
     interrupt: Signal,
+    quit: Signal,
     terminate: Signal,
 }
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
         Ok(Self {
+            hangup: (!is_hangup_ignored()?)
+                .then(|| signal(SignalKind::hangup()))
+                .transpose()?,
             interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
             terminate: signal(SignalKind::terminate())?,
         })
     }
 
     async fn next(&mut self) -> &'static str {
         tokio::select! {
+            _ = hangup(self.hangup.as_mut()) => "SIGHUP",
             _ = self.interrupt.recv() => "SIGINT",
+            _ = self.quit.recv() => "SIGQUIT",
             _ = self.terminate.recv() => "SIGTERM",
         }
     }
 }
 
+async fn hangup(signal: Option<&mut Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether this process was started with SIGHUP ignored (`SigIgn` of proc(5)).
+fn is_hangup_ignored() -> std::io::Result<bool> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let ignored = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    Ok(ignored.is_some_and(|mask| mask & 1 << (nix::libc::SIGHUP - 1) != 0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_time_needs_a_unit_and_must_not_be_zero() {
-        assert_eq!(span("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(span("4m"), Ok(Duration::from_mins(4)));
-        for wrong in ["0ms", "0s", "500", "soon", "", "-1s", "31days"] {
-            assert!(span(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn metrics_are_at_an_address_or_off() {

@@ -16,6 +16,10 @@ use log::debug;
 use super::{DatapathError, clsact::Clsact, error::kernel_answer, interface::Interface};
 use crate::settings::{Ingress, Settings, TcMode, XdpMode};
 
+/// The priority in clsact behind which nobody puts anything: filters that are given none
+/// start at 49152 and go down.
+const CLSACT_LAST: u16 = 65_000;
+
 /// A hook that a program is attached to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Hook {
@@ -168,7 +172,15 @@ impl Links {
             if self.clsact.is_none() {
                 self.clsact = Clsact::ensure(interface).map_err(failed)?;
             }
-            TcAttachOptions::Netlink(NlOptions::default())
+            TcAttachOptions::Netlink(NlOptions {
+                // The kernel puts a filter without a priority before all others.
+                priority: if side == TcAttachType::Ingress {
+                    0
+                } else {
+                    CLSACT_LAST
+                },
+                ..NlOptions::default()
+            })
         };
         let program = tc_program(ebpf, name)?;
         let attach = |program: &mut SchedClassifier| {
@@ -187,10 +199,11 @@ impl Links {
         use aya::programs::Link as _;
         let mut first = Ok(());
         let mut keep = |result: Result<(), ProgramError>| {
-            if let Err(error) = result
-                && first.is_ok()
-            {
-                first = Err(kernel_answer(error));
+            let Err(error) = result.map_err(kernel_answer) else {
+                return;
+            };
+            if first.is_ok() && !Interface::is_gone(&error) {
+                first = Err(error);
             }
         };
         if let Some(link) = self.xdp.take() {
@@ -210,8 +223,11 @@ fn kernel_has(major: u8, minor: u8) -> bool {
 /// Why native XDP cannot be had here, if the error says that rather than that something is
 /// wrong.
 fn why_no_xdp(error: &DatapathError) -> Option<String> {
+    use nix::libc::{EINVAL, EOPNOTSUPP, ERANGE};
     if let DatapathError::Xdp { error, .. } = error {
-        return Some(format!("its driver takes no native XDP: {error}"));
+        // Drivers differ in how they refuse a large MTU.
+        return matches!(error.raw_os_error(), Some(EOPNOTSUPP | EINVAL | ERANGE))
+            .then(|| format!("its driver takes none now: {error}"));
     }
     matches!(error, DatapathError::XdpBusy(_)).then(|| "it has an XDP program already".to_owned())
 }

@@ -7,16 +7,13 @@ use std::io;
 
 use aya::programs::tc::{self, TcError};
 use log::warn;
-use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
-};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP};
 use netlink_packet_route::{
     RouteNetlinkMessage,
     tc::{TcHandle, TcMessage},
 };
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
-use super::interface::Interface;
+use super::{interface::Interface, netlink::request};
 
 const CLSACT: TcHandle = TcHandle {
     major: 0xffff,
@@ -81,17 +78,22 @@ impl Drop for Clsact {
 }
 
 fn remove(interface: &Interface) -> io::Result<()> {
-    let socket = Socket::new(NETLINK_ROUTE)?;
-    socket.connect(&SocketAddr::new(0, 0))?;
+    match remove_if_empty(interface) {
+        Err(error) if Interface::is_gone(&error) => Ok(()),
+        done => done,
+    }
+}
+
+fn remove_if_empty(interface: &Interface) -> io::Result<()> {
     for side in [INGRESS, EGRESS] {
-        let filters =
-            RouteNetlinkMessage::GetTrafficFilter(message(interface, side, TcHandle::UNSPEC));
-        if !request(&socket, filters, NLM_F_DUMP)?.is_empty() {
+        let filters = message(interface, side, TcHandle::UNSPEC);
+        let filters = RouteNetlinkMessage::GetTrafficFilter(filters);
+        if !request(filters, NLM_F_DUMP)?.is_empty() {
             return Ok(());
         }
     }
     let qdisc = RouteNetlinkMessage::DelQueueDiscipline(message(interface, PARENT, CLSACT));
-    request(&socket, qdisc, NLM_F_ACK).map(drop)
+    request(qdisc, NLM_F_ACK).map(drop)
 }
 
 fn message(interface: &Interface, parent: TcHandle, handle: TcHandle) -> TcMessage {
@@ -99,37 +101,4 @@ fn message(interface: &Interface, parent: TcHandle, handle: TcHandle) -> TcMessa
     message.header.parent = parent;
     message.header.handle = handle;
     message
-}
-
-/// Sends a request; gives what comes until its end.
-fn request(
-    socket: &Socket,
-    payload: RouteNetlinkMessage,
-    flags: u16,
-) -> io::Result<Vec<RouteNetlinkMessage>> {
-    let mut header = NetlinkHeader::default();
-    header.flags = NLM_F_REQUEST | flags;
-    let mut message = NetlinkMessage::new(header, NetlinkPayload::from(payload));
-    message.finalize();
-    let mut buffer = vec![0; message.buffer_len()];
-    message.serialize(&mut buffer);
-    socket.send(&buffer, 0)?;
-    let mut answers = Vec::new();
-    loop {
-        let (bytes, _) = socket.recv_from_full()?;
-        let mut rest = bytes.as_slice();
-        while !rest.is_empty() {
-            let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
-            let length = (answer.header.length as usize).next_multiple_of(4);
-            match answer.payload {
-                NetlinkPayload::Done(_) => return Ok(answers),
-                NetlinkPayload::Error(error) if error.code.is_none() => return Ok(answers),
-                NetlinkPayload::Error(error) => return Err(error.to_io()),
-                NetlinkPayload::InnerMessage(inner) => answers.push(inner),
-                NetlinkPayload::Noop | NetlinkPayload::Overrun(_) | _ => {}
-            }
-            rest = rest.get(length..).unwrap_or_default();
-        }
-    }
 }

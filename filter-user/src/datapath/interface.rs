@@ -2,49 +2,76 @@
 
 use std::io;
 
-use nix::{ifaddrs::getifaddrs, net::if_::if_nametoindex};
+use netlink_packet_core::NLM_F_ACK;
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    link::{LinkAttribute, LinkMessage},
+};
+use nix::net::if_::if_nametoindex;
 
-use super::DatapathError;
+use super::{DatapathError, netlink::request};
 
 /// `ARPHRD_ETHER` and `ARPHRD_LOOPBACK`: what has an Ethernet header.
 const ETHERNET_LINK_TYPES: [u16; 2] = [1, 772];
 
 /// One interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Interface {
     pub(super) name: String,
     pub(super) index: u32,
 }
 
 impl Interface {
-    /// Finds an interface with an Ethernet header.
+    /// Finds an interface with an Ethernet header by its name or one of its other names.
     pub(super) fn find(name: &str) -> Result<Self, DatapathError> {
-        let index =
-            if_nametoindex(name).map_err(|_| DatapathError::NoInterface(name.to_owned()))?;
-        let system = |error: nix::Error| DatapathError::System {
-            what: "the interface's link type",
-            error: io::Error::from(error),
-        };
-        let link_type = getifaddrs()
-            .map_err(system)?
-            .filter(|address| address.interface_name == name)
-            .find_map(|address| {
-                address
-                    .address?
-                    .as_link_addr()
-                    .map(nix::sys::socket::LinkAddr::hatype)
+        let no_interface = || DatapathError::NoInterface(name.to_owned());
+        let index = if_nametoindex(name).map_err(|_| no_interface())?;
+        let mut question = LinkMessage::default();
+        question.header.index = index;
+        let answers = request(RouteNetlinkMessage::GetLink(question), NLM_F_ACK).map_err(
+            |error| match error.raw_os_error() {
+                Some(nix::libc::ENODEV) => no_interface(),
+                _ => DatapathError::System {
+                    what: "the interface's link type",
+                    error,
+                },
+            },
+        )?;
+        let link = answers
+            .into_iter()
+            .find_map(|answer| {
+                if let RouteNetlinkMessage::NewLink(link) = answer {
+                    Some(link)
+                } else {
+                    None
+                }
+            })
+            .ok_or_else(no_interface)?;
+        let name = link
+            .attributes
+            .into_iter()
+            .find_map(|attribute| {
+                if let LinkAttribute::IfName(name) = attribute {
+                    Some(name)
+                } else {
+                    None
+                }
+            })
+            .unwrap_or_else(|| name.to_owned());
+        let link_type = link.header.link_layer_type.into();
+        if !ETHERNET_LINK_TYPES.contains(&link_type) {
+            return Err(DatapathError::NotEthernet {
+                interface: name,
+                link_type,
             });
-        match link_type {
-            Some(link_type) if !ETHERNET_LINK_TYPES.contains(&link_type) => {
-                Err(DatapathError::NotEthernet {
-                    interface: name.to_owned(),
-                    link_type,
-                })
-            }
-            Some(_) | None => Ok(Self {
-                name: name.to_owned(),
-                index,
-            }),
         }
+        Ok(Self { name, index })
+    }
+
+    /// Whether the kernel's answer to a change says that the interface, or what was on it, is
+    /// gone already.
+    pub(super) fn is_gone(error: &io::Error) -> bool {
+        use nix::libc::{EINVAL, ENODEV, ENOENT};
+        matches!(error.raw_os_error(), Some(ENODEV | ENOENT | EINVAL))
     }
 }

@@ -5,6 +5,7 @@ mod clsact;
 mod error;
 mod interface;
 mod load;
+mod netlink;
 
 use aya::{
     Ebpf,
@@ -92,7 +93,7 @@ impl Datapath {
         if self
             .served
             .iter()
-            .any(|served| served.interface == interface)
+            .any(|served| served.interface.index == interface.index)
         {
             return Err(DatapathError::Twice(interface.name));
         }

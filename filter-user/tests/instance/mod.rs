@@ -47,7 +47,7 @@ impl Instance {
         for interface in interfaces {
             let line = instance.line();
             assert_eq!(line["type"], "attached", "{line}");
-            assert_eq!(line["interface"], *interface, "{line}");
+            assert_eq!(line["iface"], *interface, "{line}");
         }
         instance
     }

@@ -46,6 +46,7 @@ fn a_closed_flow_expires() {
         .closed()
         .client(LAST_ACK, Pass, Reason::FlowExpired)
         .after(LONG_ENOUGH)
+        .in_shared_slots()
         .client(LAST_ACK, Pass, Reason::NoFlow)
         .leaves(&[]);
     Row::new("expired for the server")
@@ -53,10 +54,10 @@ fn a_closed_flow_expires() {
         .closed()
         .server(RESET, Pass, Reason::FlowExpired)
         .after(LONG_ENOUGH)
+        .in_shared_slots()
         .leaves(&[]);
 }
 
-/// Its slot outlives it here: it was written when the flow was Closed, for longer.
 #[test]
 fn a_flow_that_is_not_closed_any_more_expires_with_the_other_lifetime() {
     let another = segment(FIN_ACK, SeqNum(7), FC);
@@ -66,6 +67,7 @@ fn a_flow_that_is_not_closed_any_more_expires_with_the_other_lifetime() {
         .server(another, Pass, Reason::ServerElicits)
         .server(SERVER_FIN, Pass, Reason::FlowExpired)
         .after(MORE_THAN_A_SECOND)
+        .in_shared_slots()
         .leaves(&[]);
 }
 
@@ -89,6 +91,17 @@ fn the_slot_of_an_expired_flow_expires_soon_after_it() {
         .client(LAST_ACK, Pass, Reason::NoFlow)
         .after(SLOT_IS_OVER)
         .leaves(&[Phase::HalfClosed]);
+}
+
+/// Or an hour of closes would fill the array, and each ordinary packet would ask the table.
+#[test]
+fn the_slot_of_a_closed_flow_lives_as_the_flow_and_no_longer() {
+    Row::new("closed, expired with its slot")
+        .settings(|settings| settings.closed_timeout = SECOND)
+        .closed()
+        .client(LAST_ACK, Pass, Reason::NoFlow)
+        .after(SLOT_IS_OVER)
+        .leaves(&[Phase::Closed]);
 }
 
 /// The slot was written for a short time by the flow's FIN, and for longer from then on.

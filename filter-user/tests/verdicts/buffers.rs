@@ -85,17 +85,31 @@ fn xdp_understands_headers_wherever_the_first_buffer_ends() {
 fn tc_understands_headers_behind_the_first_buffer() {
     let in_namespace = || {
         let loopback = Loopback::in_new_namespace();
-        let settings = Settings { ingress: Ingress::Tc, max_flows: 1024, ..Settings::default() };
+        let settings = Settings {
+            ingress: Ingress::Tc,
+            max_flows: 1024,
+            ..Settings::default()
+        };
         let mut datapath = Datapath::load(&settings).expect("these tests have to run as root");
-        datapath.attach("lo").expect("both hooks of the loopback interface");
+        datapath
+            .attach("lo")
+            .expect("both hooks of the loopback interface");
         for ip in [V4, V6] {
-            let shape = Shape { ip, tcp_options: TIMESTAMPS.to_vec(), ..Shape::default() };
+            let shape = Shape {
+                ip,
+                tcp_options: TIMESTAMPS.to_vec(),
+                ..Shape::default()
+            };
             loopback.send_split(&shape.frame(Direction::FromClient, CLIENT_FIN));
             loopback.send_split(&shape.frame(Direction::FromServer, SERVER_FIN));
             loopback.send_split(&shape.frame(Direction::FromClient, LAST_ACK));
             loopback.send_split(&shape.frame(Direction::FromClient, LAST_ACK));
         }
-        datapath.counters().expect("counters can be read").remove(0).counters
+        datapath
+            .counters()
+            .expect("counters can be read")
+            .remove(0)
+            .counters
     };
     let counters = thread::spawn(in_namespace).join().expect("no panic");
     let counted: Vec<_> = Reason::ALL

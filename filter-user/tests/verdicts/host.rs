@@ -69,15 +69,24 @@ impl Host {
             key,
             flows: &mut self.flows,
             slot,
+            before: found.map(|flow| expiry::deadline(flow.touched(), flow.lifetime(&self.policy))),
             now,
             policy: &self.policy,
         };
         let machine = Machine {
             now,
+            link: 0,
             policy: &self.policy,
             effects: &mut table,
         };
         Ok(machine.segment(found, direction, &segment))
+    }
+
+    /// As [`Kernel::keep_slots`](crate::kernel::Kernel::keep_slots).
+    pub(crate) fn keep_slots(&mut self) {
+        for slot in self.slots.values_mut() {
+            *slot = slot.wrapping_add(1 << 20);
+        }
     }
 
     pub(crate) fn flows(&self) -> &HashMap<FlowKey, Flow> {
@@ -89,6 +98,7 @@ struct Table<'a> {
     key: FlowKey,
     flows: &'a mut HashMap<FlowKey, Flow>,
     slot: &'a mut Slot,
+    before: Option<Slot>,
     now: Ticks,
     policy: &'a Policy,
 }
@@ -96,8 +106,8 @@ struct Table<'a> {
 impl Table<'_> {
     fn keep_for(&mut self, lifetime: Ticks) {
         let deadline = expiry::deadline(self.now, lifetime);
-        if expiry::is_later(deadline, *self.slot) {
-            *self.slot = deadline;
+        if let Some(slot) = expiry::renewed(*self.slot, self.before, deadline) {
+            *self.slot = slot;
         }
     }
 }
@@ -130,6 +140,7 @@ impl Effects for Table<'_> {
     }
 
     fn forget(&mut self) {
+        self.keep_for(Ticks(0));
         self.flows.remove(&self.key);
     }
 }

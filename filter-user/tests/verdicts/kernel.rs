@@ -2,10 +2,10 @@
 
 use aya::{
     TestRun as _, TestRunOptions,
-    maps::HashMap,
+    maps::{Array, HashMap},
     programs::{Program as AyaProgram, ProgramError, SchedClassifier, Xdp},
 };
-use filter_common::{Flow, FlowKey, Reason, Verdict};
+use filter_common::{Flow, FlowKey, Reason, Verdict, expiry::Slot};
 use filter_user::{counters::Counters, datapath::Datapath, settings::Settings};
 
 /// One of the object's programs.
@@ -145,6 +145,24 @@ impl Kernel {
 
     pub(crate) fn count(&self, reason: Reason) -> u64 {
         self.counters().of(reason)
+    }
+
+    /// Lets every slot of the expiry array live on, as if other flows had written it.
+    pub(crate) fn keep_slots(&mut self) {
+        const LONG: Slot = 1 << 20;
+        let map = self
+            .datapath
+            .object()
+            .map_mut("EXPIRY")
+            .expect("the object has it");
+        let mut slots: Array<_, Slot> = map.try_into().expect("it is an array");
+        let written = slots.iter().map(|slot| slot.expect("it can be read"));
+        let latest = written.max().expect("it has slots");
+        for slot in 0..slots.len() {
+            slots
+                .set(slot, latest.wrapping_add(LONG), 0)
+                .expect("it can be written");
+        }
     }
 
     pub(crate) fn flows(&mut self) -> std::collections::HashMap<FlowKey, Flow> {

@@ -85,7 +85,11 @@ impl Loopback {
         };
         // What the filter drops is reported as if the queue had been full.
         let full = io::Error::last_os_error().raw_os_error() == Some(libc::ENOBUFS);
-        assert!(sent >= 0 || full, "cannot send: {}", io::Error::last_os_error());
+        assert!(
+            sent >= 0 || full,
+            "cannot send: {}",
+            io::Error::last_os_error()
+        );
     }
 }
 

@@ -90,6 +90,7 @@ pub(crate) struct Row {
 struct Step {
     name: &'static str,
     after: Duration,
+    shared_slots: bool,
     direction: Direction,
     frame: Vec<u8>,
     verdict: Verdict,
@@ -152,6 +153,7 @@ impl Row {
         self.steps.push(Step {
             name: "",
             after: Duration::ZERO,
+            shared_slots: false,
             direction,
             frame,
             verdict,
@@ -169,6 +171,16 @@ impl Row {
     /// Lets time pass before the step that was added last.
     pub(crate) fn after(mut self, after: Duration) -> Self {
         self.steps.last_mut().expect("a step to wait for").after = after;
+        self
+    }
+
+    /// Before the step that was added last, other flows with the same slots have kept those
+    /// alive.
+    pub(crate) fn in_shared_slots(mut self) -> Self {
+        self.steps
+            .last_mut()
+            .expect("a step to go before")
+            .shared_slots = true;
         self
     }
 
@@ -202,6 +214,10 @@ impl Row {
         }
         for (number, step) in self.steps.iter().enumerate() {
             thread::sleep(step.after);
+            if step.shared_slots {
+                kernel.keep_slots();
+                host.keep_slots();
+            }
             let program = self.program(step.direction);
             let at = format!(
                 "{name}: frame {number} {}, by {}",
