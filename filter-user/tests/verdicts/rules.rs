@@ -4,9 +4,11 @@ use filter_common::{
     Flags, Mode, Phase, Reason, Segment, SeqNum,
     Verdict::{Drop, Pass},
 };
+use filter_user::settings::Role;
 
-use crate::row::{
-    CLIENT_FIN, FC, FIN_ACK, FS, LAST_ACK, RESET, Row, SERVER_FIN, SYN, Shape, segment,
+use crate::{
+    kernel::Program,
+    row::{CLIENT_FIN, FC, FIN_ACK, FS, LAST_ACK, RESET, Row, SERVER_FIN, SYN, Shape, segment},
 };
 
 fn closed(name: &str) -> Row {
@@ -60,21 +62,31 @@ fn r1_1_any_other_flag_or_payload_is_not_pure() {
 
 #[test]
 fn r1_1_options_that_may_matter_pass() {
-    let lists: [(&str, &[u8]); 6] = [
+    let lists: [(&str, &[u8]); 8] = [
         ("R1.1: SACK", &[1, 1, 5, 10, 0, 0, 0, 1, 0, 0, 0, 2]),
         ("R1.1: MPTCP", &[30, 12, 0x20, 1, 0, 0, 0, 0, 0, 0, 0, 0]),
         ("R1.1: MD5", &[1, 1, 19, 18, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
         ("R1.1: TCP-AO", &[29, 12, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0]),
         ("R1.1: an experiment", &[254, 4, 0xf9, 0x89]),
         ("R1.1: timestamps cut off", &[1, 1, 8, 10]),
+        ("R1.1: SACK permitted in the second word", &[1, 1, 1, 1, 4, 2, 1, 1, 1, 1, 1, 1]),
+        ("R1.1: SACK permitted in the third word", &[1, 1, 1, 1, 1, 1, 1, 1, 4, 2, 1, 1]),
     ];
     for (name, options) in lists {
-        let shape = Shape { tcp_options: options.to_vec(), ..Shape::default() };
-        Row::new(name)
-            .shape(shape)
-            .closed()
-            .client(LAST_ACK, Pass, Reason::OtherOptions)
-            .leaves(&[Phase::Closed]);
+        for (role, program) in [
+            (Role::Wan, Program::Egress),
+            (Role::Lan, Program::Xdp),
+            (Role::Lan, Program::XdpMultiBuffer),
+        ] {
+            let arriving = if role == Role::Wan { Program::Ingress } else { program };
+            Row::new(format!("{name}, {}", program.name()))
+                .settings(|settings| settings.role = role)
+                .arriving(arriving)
+                .shape(Shape { tcp_options: options.to_vec(), ..Shape::default() })
+                .closed()
+                .client(LAST_ACK, Pass, Reason::OtherOptions)
+                .leaves(&[Phase::Closed]);
+        }
     }
 }
 
