@@ -341,11 +341,7 @@ impl<E: Effects> Machine<'_, E> {
 
     /// A segment that acknowledges Fs while the server waits for that.
     #[inline(always)]
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "clamped"
-    )]
+    #[expect(clippy::cast_sign_loss, reason = "clamped")]
     fn answer(self, flow: &Flow, segment: &Segment, closed: bool) -> Reason {
         let Flow { client, server } = flow;
         if segment.seq != client.fin_end {

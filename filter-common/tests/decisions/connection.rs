@@ -1,7 +1,8 @@
 //! One connection that is being closed, as the filter sees it.
 
 use filter_common::{
-    Direction, Flags, Flow, Mode, Policy, Reason, Segment, SeqNum, Ticks, decide, segment::Options,
+    Change, Direction, Flags, Flow, Machine, Mode, Policy, Reason, Segment, SeqNum, Ticks, decide,
+    segment::Options,
 };
 
 /// Follows the client's FIN.
@@ -113,6 +114,20 @@ impl Connection {
 
     pub(crate) fn client(&mut self, segment: Segment) -> Reason {
         self.see(Direction::FromClient, &segment)
+    }
+
+    /// A segment of the client, seen on another link than all others.
+    pub(crate) fn client_by_another_link(&mut self, segment: Segment) -> Reason {
+        let mut change = Change::Keep;
+        let machine = Machine {
+            now: self.now,
+            link: 1,
+            policy: &self.policy,
+            effects: &mut change,
+        };
+        let reason = machine.segment(self.flow, Direction::FromClient, &segment);
+        change.apply(&mut self.flow);
+        reason
     }
 
     pub(crate) fn server(&mut self, segment: Segment) -> Reason {

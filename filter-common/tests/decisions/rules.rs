@@ -17,6 +17,29 @@ fn r1_drops_the_ack_that_nothing_asked_for() {
 }
 
 #[test]
+fn r1_6_the_answer_itself_on_its_way_through_another_link_passes() {
+    let mut connection = Connection::closed(ENFORCE);
+    let closed = connection.state();
+    let again = connection.client_by_another_link(last_ack());
+    assert_eq!(again, Reason::OtherLink);
+    assert_eq!(again.verdict(), Verdict::Pass);
+    assert_eq!(connection.state(), closed, "it tells nothing new");
+    assert_eq!(connection.client(last_ack()), Reason::SpuriousAckDropped);
+
+    // An answer by the other link moves the rule there.
+    connection.server(server_fin());
+    assert_eq!(
+        connection.client_by_another_link(last_ack()),
+        Reason::ElicitedAck
+    );
+    assert_eq!(connection.client(last_ack()), Reason::OtherLink);
+    assert_eq!(
+        connection.client_by_another_link(last_ack()),
+        Reason::SpuriousAckDropped
+    );
+}
+
+#[test]
 fn r1_1_the_flow_must_be_closed() {
     let mut half_closed = Connection::half_closed(ENFORCE);
     assert_eq!(half_closed.client(last_ack()), Reason::HalfClosed);

@@ -164,7 +164,7 @@ fn phases() -> Vec<(&'static str, Connection)> {
         (
             "half_closed_expired",
             then(Connection::half_closed(ENFORCE), |connection| {
-                connection.wait(3_600_000)
+                connection.wait(3_600_000);
             }),
         ),
         ("last_ack", Connection::last_ack(ENFORCE, 1)),
@@ -205,7 +205,7 @@ fn phases() -> Vec<(&'static str, Connection)> {
         (
             "closed_monitor",
             then(closed(MONITOR), |connection| {
-                connection.policy.rst_guard = true
+                connection.policy.rst_guard = true;
             }),
         ),
     ]
