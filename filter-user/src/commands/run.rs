@@ -344,7 +344,7 @@ impl Signals {
 
     async fn next(&mut self) -> &'static str {
         tokio::select! {
-            _ = hangup(self.hangup.as_mut()) => "SIGHUP",
+            () = hangup(self.hangup.as_mut()) => "SIGHUP",
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.quit.recv() => "SIGQUIT",
             _ = self.terminate.recv() => "SIGTERM",

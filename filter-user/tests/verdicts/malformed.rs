@@ -55,6 +55,7 @@ fn fragment(offset: u16, more: bool) -> Ip {
 }
 
 /// A segment of the client, wrapped so that it is not understood.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn frames(segment: Segment) -> Vec<(&'static str, Vec<u8>, Reason)> {
     let wrapped = |shape: &Shape| shape.frame(Direction::FromClient, segment);
     let changed = |shape: &Shape, at: usize, octets: &[u8]| {

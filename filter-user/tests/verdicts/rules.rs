@@ -16,7 +16,10 @@ fn closed(name: &str) -> Row {
 }
 
 fn ack(flags: Flags) -> Segment {
-    Segment { flags: Flags::ACK.with(flags), ..LAST_ACK }
+    Segment {
+        flags: Flags::ACK.with(flags),
+        ..LAST_ACK
+    }
 }
 
 #[test]
@@ -28,13 +31,24 @@ fn r1_1_without_the_servers_fin_the_flow_is_not_closed() {
         .leaves(&[Phase::HalfClosed]);
     Row::new("R1.1: a crossing close")
         .client(CLIENT_FIN, Pass, Reason::FlowCreated)
-        .server(Segment { ack: SeqNum(FC.0 - 1), ..SERVER_FIN }, Pass, Reason::ServerData)
+        .server(
+            Segment {
+                ack: SeqNum(FC.0 - 1),
+                ..SERVER_FIN
+            },
+            Pass,
+            Reason::ServerData,
+        )
         .client(LAST_ACK, Pass, Reason::HalfClosed)
         .client(LAST_ACK, Pass, Reason::HalfClosed)
         .leaves(&[Phase::HalfClosed]);
     Row::new("R1.1: a forged FIN that the client does not confirm")
         .client(CLIENT_FIN, Pass, Reason::FlowCreated)
-        .server(segment(FIN_ACK, SeqNum(0xc000_0000), FC), Pass, Reason::ServerFin)
+        .server(
+            segment(FIN_ACK, SeqNum(0xc000_0000), FC),
+            Pass,
+            Reason::ServerFin,
+        )
         .client(LAST_ACK, Pass, Reason::OtherSequence)
         .client(LAST_ACK, Pass, Reason::OtherSequence)
         .leaves(&[Phase::LastAck]);
@@ -53,10 +67,24 @@ fn r1_1_any_other_flag_or_payload_is_not_pure() {
         ("R1.1: CWR", ack(Flags::CWR)),
         ("R1.1: AE", ack(Flags::AE)),
         ("R1.1: a reserved bit", ack(Flags::from_header(0x800))),
-        ("R1.1: payload", Segment { payload: 1, ..LAST_ACK }),
-        ("R1.1: no ACK", Segment { flags: Flags::from_header(0), ..LAST_ACK }),
+        (
+            "R1.1: payload",
+            Segment {
+                payload: 1,
+                ..LAST_ACK
+            },
+        ),
+        (
+            "R1.1: no ACK",
+            Segment {
+                flags: Flags::from_header(0),
+                ..LAST_ACK
+            },
+        ),
     ] {
-        closed(name).client(segment, Pass, Reason::NotPure).leaves(&[Phase::Closed]);
+        closed(name)
+            .client(segment, Pass, Reason::NotPure)
+            .leaves(&[Phase::Closed]);
     }
 }
 
@@ -65,12 +93,21 @@ fn r1_1_options_that_may_matter_pass() {
     let lists: [(&str, &[u8]); 8] = [
         ("R1.1: SACK", &[1, 1, 5, 10, 0, 0, 0, 1, 0, 0, 0, 2]),
         ("R1.1: MPTCP", &[30, 12, 0x20, 1, 0, 0, 0, 0, 0, 0, 0, 0]),
-        ("R1.1: MD5", &[1, 1, 19, 18, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+        (
+            "R1.1: MD5",
+            &[1, 1, 19, 18, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        ),
         ("R1.1: TCP-AO", &[29, 12, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0]),
         ("R1.1: an experiment", &[254, 4, 0xf9, 0x89]),
         ("R1.1: timestamps cut off", &[1, 1, 8, 10]),
-        ("R1.1: SACK permitted in the second word", &[1, 1, 1, 1, 4, 2, 1, 1, 1, 1, 1, 1]),
-        ("R1.1: SACK permitted in the third word", &[1, 1, 1, 1, 1, 1, 1, 1, 4, 2, 1, 1]),
+        (
+            "R1.1: SACK permitted in the second word",
+            &[1, 1, 1, 1, 4, 2, 1, 1, 1, 1, 1, 1],
+        ),
+        (
+            "R1.1: SACK permitted in the third word",
+            &[1, 1, 1, 1, 1, 1, 1, 1, 4, 2, 1, 1],
+        ),
     ];
     for (name, options) in lists {
         for (role, program) in [
@@ -78,11 +115,18 @@ fn r1_1_options_that_may_matter_pass() {
             (Role::Lan, Program::Xdp),
             (Role::Lan, Program::XdpMultiBuffer),
         ] {
-            let arriving = if role == Role::Wan { Program::Ingress } else { program };
+            let arriving = if role == Role::Wan {
+                Program::Ingress
+            } else {
+                program
+            };
             Row::new(format!("{name}, {}", program.name()))
                 .settings(|settings| settings.role = role)
                 .arriving(arriving)
-                .shape(Shape { tcp_options: options.to_vec(), ..Shape::default() })
+                .shape(Shape {
+                    tcp_options: options.to_vec(),
+                    ..Shape::default()
+                })
                 .closed()
                 .client(LAST_ACK, Pass, Reason::OtherOptions)
                 .leaves(&[Phase::Closed]);
@@ -97,12 +141,26 @@ fn r1_2_the_numbers_are_those_of_the_close() {
         .client(of(FC.0 - 1, FS.0), Drop, Reason::SpuriousAckDropped)
         .leaves(&[Phase::Closed]);
     for (name, segment, reason) in [
-        ("R1.2: SEG.SEQ of Fc-2", of(u32::MAX, FS.0), Reason::OtherSequence),
-        ("R1.2: SEG.SEQ of Fc+1", of(FC.0 + 1, FS.0), Reason::OtherSequence),
-        ("R1.2: SEG.ACK of Fs-1", of(FC.0, FS.0 - 1), Reason::StaleAck),
+        (
+            "R1.2: SEG.SEQ of Fc-2",
+            of(u32::MAX, FS.0),
+            Reason::OtherSequence,
+        ),
+        (
+            "R1.2: SEG.SEQ of Fc+1",
+            of(FC.0 + 1, FS.0),
+            Reason::OtherSequence,
+        ),
+        (
+            "R1.2: SEG.ACK of Fs-1",
+            of(FC.0, FS.0 - 1),
+            Reason::StaleAck,
+        ),
         ("R1.2: SEG.ACK of Fs+1", of(FC.0, 0), Reason::OtherSequence),
     ] {
-        closed(name).client(segment, Pass, reason).leaves(&[Phase::Closed]);
+        closed(name)
+            .client(segment, Pass, reason)
+            .leaves(&[Phase::Closed]);
     }
 }
 
@@ -110,8 +168,18 @@ fn r1_2_the_numbers_are_those_of_the_close() {
 fn r1_3_what_the_server_asked_for_passes_once() {
     for (name, asks) in [
         ("R1.3: FIN again", SERVER_FIN),
-        ("R1.3: data again", Segment { payload: 1, flags: Flags::ACK, ..SERVER_FIN }),
-        ("R1.3: a keepalive", segment(Flags::ACK, SeqNum(FS.0 - 1), FC)),
+        (
+            "R1.3: data again",
+            Segment {
+                payload: 1,
+                flags: Flags::ACK,
+                ..SERVER_FIN
+            },
+        ),
+        (
+            "R1.3: a keepalive",
+            segment(Flags::ACK, SeqNum(FS.0 - 1), FC),
+        ),
     ] {
         closed(name)
             .server(asks, Pass, Reason::ServerElicits)
@@ -128,8 +196,18 @@ fn r1_3_what_the_server_asked_for_passes_once() {
 #[test]
 fn r1_3_a_second_copy_of_the_fin_makes_an_ack_redundant() {
     for (mode, verdict, redundant, spurious) in [
-        (Mode::Enforce, Drop, Reason::RedundantAckDropped, Reason::SpuriousAckDropped),
-        (Mode::Monitor, Pass, Reason::RedundantAckObserved, Reason::SpuriousAckObserved),
+        (
+            Mode::Enforce,
+            Drop,
+            Reason::RedundantAckDropped,
+            Reason::SpuriousAckDropped,
+        ),
+        (
+            Mode::Monitor,
+            Pass,
+            Reason::RedundantAckObserved,
+            Reason::SpuriousAckObserved,
+        ),
     ] {
         Row::new("R1.3: FIN twice before the first ACK")
             .settings(|settings| settings.mode = mode)
@@ -161,10 +239,34 @@ fn r1_5_no_more_than_budget_is_dropped() {
 fn r2_another_reset_passes() {
     let guarded = |name: &str| Row::new(name).settings(|settings| settings.rst_guard = true);
     for (name, segment) in [
-        ("R2: with ACK", Segment { flags: Flags::RST.with(Flags::ACK), ..RESET }),
-        ("R2: with PSH", Segment { flags: Flags::RST.with(Flags::PSH), ..RESET }),
-        ("R2: SEG.SEQ of Fs-1", Segment { seq: SeqNum(FS.0 - 1), ..RESET }),
-        ("R2: SEG.SEQ of Fs+1", Segment { seq: SeqNum(0), ..RESET }),
+        (
+            "R2: with ACK",
+            Segment {
+                flags: Flags::RST.with(Flags::ACK),
+                ..RESET
+            },
+        ),
+        (
+            "R2: with PSH",
+            Segment {
+                flags: Flags::RST.with(Flags::PSH),
+                ..RESET
+            },
+        ),
+        (
+            "R2: SEG.SEQ of Fs-1",
+            Segment {
+                seq: SeqNum(FS.0 - 1),
+                ..RESET
+            },
+        ),
+        (
+            "R2: SEG.SEQ of Fs+1",
+            Segment {
+                seq: SeqNum(0),
+                ..RESET
+            },
+        ),
     ] {
         guarded(name)
             .closed()
@@ -188,7 +290,14 @@ fn r2_another_reset_passes() {
 fn a_syn_or_a_reset_of_the_client_disarms() {
     for (name, segment, reason) in [
         ("SYN", SYN, Reason::Syn),
-        ("SYN ACK", Segment { flags: Flags::SYN.with(Flags::ACK), ..SYN }, Reason::Syn),
+        (
+            "SYN ACK",
+            Segment {
+                flags: Flags::SYN.with(Flags::ACK),
+                ..SYN
+            },
+            Reason::Syn,
+        ),
     ] {
         closed(&format!("{name} of the client"))
             .client(segment, Pass, reason)
@@ -229,9 +338,20 @@ fn a_repeated_fin_keeps_the_flow_and_another_makes_it_anew() {
 
 #[test]
 fn a_fin_without_ack_or_with_syn_or_reset_makes_no_flow() {
-    for flags in [Flags::FIN, FIN_ACK.with(Flags::SYN), FIN_ACK.with(Flags::RST)] {
+    for flags in [
+        Flags::FIN,
+        FIN_ACK.with(Flags::SYN),
+        FIN_ACK.with(Flags::RST),
+    ] {
         Row::new(format!("{flags:?}"))
-            .client(Segment { flags, ..CLIENT_FIN }, Pass, Reason::NoFlow)
+            .client(
+                Segment {
+                    flags,
+                    ..CLIENT_FIN
+                },
+                Pass,
+                Reason::NoFlow,
+            )
             .leaves(&[]);
     }
 }
@@ -240,7 +360,10 @@ fn a_fin_without_ack_or_with_syn_or_reset_makes_no_flow() {
 fn options_matter_only_where_all_else_is_pure() {
     let sack = vec![1, 1, 5, 10, 0, 0, 0, 1, 0, 0, 0, 2];
     Row::new("SACK on every segment")
-        .shape(Shape { tcp_options: sack, ..Shape::default() })
+        .shape(Shape {
+            tcp_options: sack,
+            ..Shape::default()
+        })
         .closed()
         .client(ack(Flags::PSH), Pass, Reason::NotPure)
         .server(SERVER_FIN, Pass, Reason::ServerElicits)
