@@ -1,148 +1,14 @@
 //! The state machine of a closing flow.
 //!
 //! State, a segment, the time and the policy go in; a [`Reason`] comes out, and what becomes
-//! of the state. The caller finds the state, stores it, and counts. Only closing flows have
-//! state: the client's FIN makes it.
-//!
-//! Two halves, each written by one direction only, so that the hooks of both directions
-//! never overwrite one another and need no lock.
+//! of the state. The caller finds the state, stores it, and counts.
 
 use crate::{
+    flow::{Change, ClientHalf, Effects, Flow, Phase, ServerHalf},
     policy::{Mode, Policy, Ticks},
     segment::{Direction, Flags, Options, Segment},
-    seq::SeqNum,
     verdict::Reason,
 };
-
-/// What the client's segments have told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct ClientHalf {
-    /// Fc: the sequence number that follows the client's FIN.
-    pub fin_end: SeqNum,
-    /// The Fs that was acknowledged when `answered` was last set.
-    pub acked: SeqNum,
-    /// [`ServerHalf::elicited`] when the last ACK of Fs was forwarded; 0: none was.
-    pub answered: u32,
-    /// Segments dropped so far (in monitor mode: that would have been).
-    pub drops: u8,
-    /// How many more ACKs the last answer made redundant.
-    pub owed: u8,
-    /// 1 if a segment that nothing asked for was forwarded since the last answer.
-    pub provoked: u8,
-    /// By which link the last answer was forwarded.
-    pub link: u8,
-    /// When the last segment was forwarded; once there was an answer, when the last
-    /// segment that acknowledged exactly Fs was.
-    pub at: Ticks,
-}
-
-/// What the server's segments have told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct ServerHalf {
-    /// Fs: the sequence number that follows the server's FIN; meaningless while `elicited`
-    /// is 0.
-    pub fin_end: SeqNum,
-    /// How many segments, from the FIN that acknowledged exactly Fc on, make a correct
-    /// endpoint answer; 0: that FIN was not seen.
-    pub elicited: u32,
-    /// When the last segment was seen; 0: none was.
-    pub at: Ticks,
-}
-
-/// The state of one closing flow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct Flow {
-    /// Written in the direction from the client.
-    pub client: ClientHalf,
-    /// Written in the direction from the server.
-    pub server: ServerHalf,
-}
-
-#[cfg(feature = "user")]
-// SAFETY: repr(C), integers only, no padding (see the test of its size).
-unsafe impl aya::Pod for Flow {}
-
-/// How far a flow is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Phase {
-    /// The client sent its FIN; the server may send for long.
-    HalfClosed,
-    /// The server's FIN acknowledged the client's: it is in LAST-ACK.
-    LastAck,
-    /// The client's ACK of exactly Fs was forwarded.
-    Closed,
-}
-
-/// What becomes of a flow's state: at most one call for a segment.
-///
-/// Called where it is decided and not given back, since a value that holds one of several
-/// things costs a packet program branches and its verifier's goodwill. [`decide`] gives it
-/// back, for everybody else.
-pub trait Effects {
-    /// Stores a new flow, over one that may be there; false where that failed.
-    fn create(&mut self, client: ClientHalf) -> bool;
-    /// Stores the client's half. The flow is to live for `lifetime` more.
-    fn client(&mut self, client: ClientHalf, lifetime: Ticks);
-    /// Stores the server's half, likewise.
-    fn server(&mut self, server: ServerHalf, lifetime: Ticks);
-    /// Removes the flow.
-    fn forget(&mut self);
-}
-
-/// What to do with the state of the flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// Nothing.
-    Keep,
-    /// Store a new flow, over one that may be there.
-    Create(ClientHalf),
-    /// Store the client's half.
-    Client(ClientHalf),
-    /// Store the server's half.
-    Server(ServerHalf),
-    /// Remove the flow.
-    Forget,
-}
-
-impl Change {
-    /// Applies it to the state of a flow.
-    pub fn apply(self, flow: &mut Option<Flow>) {
-        match (self, flow.as_mut()) {
-            (Self::Create(client), _) => {
-                *flow = Some(Flow {
-                    client,
-                    ..Flow::default()
-                });
-            }
-            (Self::Client(client), Some(flow)) => flow.client = client,
-            (Self::Server(server), Some(flow)) => flow.server = server,
-            (Self::Forget, _) => *flow = None,
-            (Self::Keep, _) | (Self::Client(_) | Self::Server(_), None) => {}
-        }
-    }
-}
-
-impl Effects for Change {
-    fn create(&mut self, client: ClientHalf) -> bool {
-        *self = Self::Create(client);
-        true
-    }
-
-    fn client(&mut self, client: ClientHalf, _lifetime: Ticks) {
-        *self = Self::Client(client);
-    }
-
-    fn server(&mut self, server: ServerHalf, _lifetime: Ticks) {
-        *self = Self::Server(server);
-    }
-
-    fn forget(&mut self) {
-        *self = Self::Forget;
-    }
-}
 
 /// What was decided of one segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,49 +17,6 @@ pub struct Decision {
     pub reason: Reason,
     /// What becomes of the flow's state.
     pub change: Change,
-}
-
-impl Flow {
-    /// How far it is closed.
-    #[inline(always)]
-    #[must_use]
-    pub fn phase(&self) -> Phase {
-        if self.server.elicited == 0 {
-            Phase::HalfClosed
-        } else if self.client.answered != 0 && self.client.acked == self.server.fin_end {
-            Phase::Closed
-        } else {
-            Phase::LastAck
-        }
-    }
-
-    /// How long it lives after the last segment that touched it.
-    #[inline(always)]
-    #[must_use]
-    pub fn lifetime(&self, policy: &Policy) -> Ticks {
-        match self.phase() {
-            Phase::HalfClosed | Phase::LastAck => policy.half_closed_lifetime,
-            Phase::Closed => policy.closed_lifetime,
-        }
-    }
-
-    /// When a segment last touched it.
-    #[inline(always)]
-    #[must_use]
-    pub fn touched(&self) -> Ticks {
-        if self.client.at > self.server.at {
-            self.client.at
-        } else {
-            self.server.at
-        }
-    }
-
-    /// Whether it was idle for longer than it lives.
-    #[inline(always)]
-    #[must_use]
-    pub fn is_expired(&self, now: Ticks, policy: &Policy) -> bool {
-        now.since(self.touched()) > self.lifetime(policy)
-    }
 }
 
 /// Decides one segment of a flow, without carrying anything out; all by one link.

@@ -18,13 +18,15 @@
 
 pub mod close;
 pub mod expiry;
+pub mod flow;
 pub mod policy;
 pub mod segment;
 pub mod seq;
 pub mod verdict;
 pub mod wire;
 
-pub use close::{Change, ClientHalf, Decision, Effects, Flow, Machine, Phase, ServerHalf, decide};
+pub use close::{Decision, Machine, decide};
+pub use flow::{Change, ClientHalf, Effects, Flow, Phase, ServerHalf};
 pub use policy::{Mode, Policy, Ticks};
 pub use segment::{Direction, Flags, FlowKey, Segment};
 pub use seq::SeqNum;

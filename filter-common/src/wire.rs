@@ -4,6 +4,9 @@
 //! header and hashes the 4-tuple; [`segment`] reads what the state machine wants to know.
 //! What cannot be understood is answered with the [`Reason`] that it is counted under.
 
+mod extension;
+mod options;
+
 use crate::{
     expiry::TupleHash,
     segment::{Direction, Flags, FlowKey, Options, Segment},
@@ -111,12 +114,6 @@ const TCP: usize = 20;
 const PROTOCOL_TCP: u8 = 6;
 /// 802.1Q and 802.1ad tags: a customer's within a provider's.
 const MOST_VLAN_TAGS: usize = 2;
-/// RFC 8200, section 4.1, has an order in which each appears once, one of them twice.
-const MOST_EXTENSION_HEADERS: usize = 6;
-/// No host needs more for those; it bounds the offset for the kernel's verifier.
-const MOST_EXTENSION_OCTETS: usize = 512;
-const MOST_TRANSPORT_OFFSET: usize =
-    ETHERNET + MOST_VLAN_TAGS * VLAN_TAG + IPV6 + MOST_EXTENSION_OCTETS;
 /// The largest length that fits into an IP header.
 const MOST_IP_OCTETS: usize = 0xffff;
 
@@ -232,7 +229,7 @@ fn locate_ipv6<F: Frame + ?Sized>(
     let next = ip.byte(6);
     let mut transport = network.wrapping_add(IPV6);
     if next != PROTOCOL_TCP {
-        transport = skip_extension_headers(frame, next, transport)?;
+        transport = extension::skip(frame, next, transport)?;
     }
     let (client, server) = oriented(direction, 8, 24);
     let hash = TupleHash::new(secret)
@@ -256,74 +253,6 @@ fn locate_ipv6<F: Frame + ?Sized>(
         direction,
         hash,
     )
-}
-
-/// Walks the extension headers (RFC 8200, section 4) from `offset` on; gives the offset of the
-/// TCP header behind them.
-#[inline(always)]
-fn skip_extension_headers<F: Frame + ?Sized>(
-    frame: &F,
-    first: u8,
-    offset: usize,
-) -> Result<usize, Reason> {
-    const HOP_BY_HOP: u8 = 0;
-    const ROUTING: u8 = 43;
-    const FRAGMENT: u8 = 44;
-    const AUTHENTICATION: u8 = 51;
-    const DESTINATION: u8 = 60;
-    let (mut next, mut skipped) = (first, 0_usize);
-    for _ in 0..MOST_EXTENSION_HEADERS {
-        if !matches!(
-            next,
-            HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION
-        ) {
-            break;
-        }
-        let extension = frame
-            .header::<8>(offset.wrapping_add(skipped))
-            .ok_or(Reason::Truncated)?;
-        let length = match next {
-            // An atomic fragment (RFC 6946) is whole.
-            FRAGMENT if extension.be16(2) & 0xfff9 != 0 => {
-                return Err(match extension.byte(0) {
-                    PROTOCOL_TCP => Reason::Fragment,
-                    _ => Reason::NotTcp,
-                });
-            }
-            FRAGMENT => 8,
-            // With segments left the destination is not the connection's.
-            ROUTING if extension.byte(3) != 0 => return Err(Reason::ExtensionHeader),
-            AUTHENTICATION => usize::from(extension.byte(1))
-                .wrapping_add(2)
-                .wrapping_mul(4),
-            _ => usize::from(extension.byte(1))
-                .wrapping_add(1)
-                .wrapping_mul(8),
-        };
-        next = extension.byte(0);
-        skipped = skipped.wrapping_add(length);
-        if skipped > MOST_EXTENSION_OCTETS {
-            return Err(Reason::ExtensionHeader);
-        }
-    }
-    if next != PROTOCOL_TCP {
-        return Err(not_tcp(next));
-    }
-    let transport = frame.forgotten(offset.wrapping_add(skipped));
-    if transport > MOST_TRANSPORT_OFFSET {
-        return Err(Reason::ExtensionHeader);
-    }
-    Ok(transport)
-}
-
-/// Tells an extension header that we do not walk (too many, mobility, host identity, shim6,
-/// experimental) from a protocol above IP.
-#[inline(always)]
-const fn not_tcp(next: u8) -> Reason {
-    match next {
-        0 | 43 | 44 | 51 | 60 | 135 | 139 | 140 | 253 | 254 => Reason::ExtensionHeader,
-        _ => Reason::NotTcp,
-    }
 }
 
 #[inline(always)]
@@ -466,38 +395,7 @@ pub fn segment<F: Frame + ?Sized>(frame: &F, located: &Located) -> Result<Segmen
     };
     if header > TCP && segment.is_bare_ack() {
         let first = located.transport.wrapping_add(TCP);
-        segment.options = options(frame, first, header.wrapping_sub(TCP));
+        segment.options = options::read(frame, first, header.wrapping_sub(TCP));
     }
     Ok(segment)
-}
-
-/// Looks through `length` octets of options at `offset`.
-#[inline(always)]
-fn options<F: Frame + ?Sized>(frame: &F, offset: usize, length: usize) -> Options {
-    const END: u8 = 0;
-    const NO_OPERATION: u8 = 1;
-    const TIMESTAMPS: u8 = 8;
-    const TIMESTAMPS_LENGTH: u8 = 10;
-    let mut octets = [0; MOST_OPTION_OCTETS];
-    if !frame.options(offset, length, &mut octets) {
-        return Options::Other;
-    }
-    let octet = |at: usize| octets.get(at).copied().unwrap_or(0xff);
-    let mut at = 0_usize;
-    // One counter only: the kernel's verifier walks each of its values once.
-    while at < length && at < MOST_OPTION_OCTETS {
-        match octet(at) {
-            END => return Options::Plain,
-            NO_OPERATION => at = at.wrapping_add(1),
-            TIMESTAMPS if octet(at.wrapping_add(1)) == TIMESTAMPS_LENGTH => {
-                at = at.wrapping_add(usize::from(TIMESTAMPS_LENGTH));
-            }
-            _ => return Options::Other,
-        }
-    }
-    if at == length {
-        Options::Plain
-    } else {
-        Options::Other
-    }
 }
