@@ -74,7 +74,7 @@ pub enum Phase {
 /// What becomes of a flow's state: at most one call for a segment.
 ///
 /// Called where it is decided and not given back, since a value that holds one of several
-/// things costs a packet program branches and its verifier's goodwill. [`decide`] gives it
+/// things costs a packet program branches and its verifier's goodwill. [`decide`](crate::decide) gives it
 /// back, for everybody else.
 pub trait Effects {
     /// Stores a new flow, over one that may be there; false where that failed.
