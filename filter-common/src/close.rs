@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// What the client's segments have told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct ClientHalf {
     /// Fc: the sequence number that follows the client's FIN.
@@ -38,7 +38,7 @@ pub struct ClientHalf {
 }
 
 /// What the server's segments have told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct ServerHalf {
     /// Fs: the sequence number that follows the server's FIN; meaningless while `elicited`
@@ -52,7 +52,7 @@ pub struct ServerHalf {
 }
 
 /// The state of one closing flow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct Flow {
     /// Written in the direction from the client.
