@@ -313,12 +313,7 @@ impl<E: Effects> Machine<'_, E> {
         }
         // R1.2: SEG.SEQ is Fc or, as in a keepalive, Fc-1.
         if segment.seq != client.fin_end && segment.seq.plus(1) != client.fin_end {
-            let provoked = ClientHalf {
-                provoked: 1,
-                ..*client
-            };
-            self.effects.client(provoked, self.policy.closed_lifetime);
-            return Reason::OtherSequence;
+            return self.unsolicited(client, Reason::OtherSequence);
         }
         // R1.4
         if self.now.since(client.at) > self.policy.window {
