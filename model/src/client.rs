@@ -1,9 +1,7 @@
 //! The client: RFC 9293 from its FIN on, and three ways to be wrong in TIME-WAIT.
 
 use crate::{
-    packet::{
-        ACK, ECE, FC, FIN, FORGED, FS, LATER, OTHER_OPTIONS, PSH, Packet, RST, SYN, WAITED_FOR,
-    },
+    packet::{ACK, ECE, FC, FIN, FS, LATER, OTHER_OPTIONS, PSH, Packet, RST, SYN, WAITED_FOR},
     setup::{Setup, Stack},
 };
 
@@ -54,7 +52,10 @@ impl Unasked {
         let again = Packet::new(ACK, FC, FS);
         match self {
             Self::Again => again,
-            Self::Keepalive => Packet { seq: FC - 1, ..again },
+            Self::Keepalive => Packet {
+                seq: FC - 1,
+                ..again
+            },
             Self::Garbage => Packet {
                 seq: FC - 1,
                 payload: 1,
@@ -181,10 +182,7 @@ impl Client {
         if packet.is(WAITED_FOR) {
             self.owes = true;
         }
-        // An old duplicate is before the window, a guess outside of it. What a later
-        // connection's server sends is old to this one, or a SYN: unacceptable as well.
-        let old = packet.seq < self.received;
-        if packet.is(FORGED | LATER) && !setup.on_path || packet.has(SYN) || old {
+        if packet.has(SYN) || !packet.is_in_window(self.received) {
             return (!packet.has(RST)).then(|| self.ack());
         }
         if packet.has(RST) {

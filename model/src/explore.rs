@@ -14,11 +14,15 @@ use std::{
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::{
+    done::Done,
     mutant::Mutant,
     property::Property,
     setup::{Filter, Setup},
-    world::{Done, Outcome, Step, World},
+    world::{Outcome, Step, World},
 };
+
+/// More than this many states are not kept: about five gigabytes.
+const MOST_STATES: usize = 100_000_000;
 
 /// What an exploration found.
 #[derive(Debug, Default)]
@@ -31,10 +35,12 @@ pub struct Explored {
     pub depth: usize,
     /// How runs end.
     pub outcomes: BTreeSet<Outcome>,
-    /// The states that the machine dropped something in.
+    /// Steps that dropped something.
     pub drops: usize,
     /// What does not hold.
     pub broken: Option<Broken>,
+    /// It was stopped: there were more states than it may keep.
+    pub stopped: bool,
 }
 
 /// A property that does not hold.
@@ -88,11 +94,7 @@ struct Frame {
 }
 
 impl<'a> Search<'a> {
-    fn new(
-        setup: &'a Setup,
-        mutant: &'a Mutant,
-        without: Option<&'a BTreeSet<Outcome>>,
-    ) -> Self {
+    fn new(setup: &'a Setup, mutant: &'a Mutant, without: Option<&'a BTreeSet<Outcome>>) -> Self {
         Self {
             setup,
             mutant,
@@ -132,7 +134,7 @@ impl<'a> Search<'a> {
         let mut explored = Explored::default();
         let mut free: Vec<Vec<Step>> = Vec::new();
         let start = World::new(self.setup);
-        let mut run = vec![self.frame(start, Vec::new())];
+        let mut run = vec![self.frame(&start, Vec::new())];
         seen.insert(run[0].name, true);
         let mut broken = None;
         while let Some(frame) = run.last_mut() {
@@ -164,12 +166,16 @@ impl<'a> Search<'a> {
             if broken.is_some() {
                 break;
             }
+            if seen.len() == MOST_STATES {
+                explored.stopped = true;
+                break;
+            }
             let name = self.name(&done.world);
             match seen.entry(name) {
                 Entry::Vacant(entry) => {
                     entry.insert(true);
                     let steps = free.pop().unwrap_or_default();
-                    run.push(self.frame(done.world, steps));
+                    run.push(self.frame(&done.world, steps));
                     explored.depth = explored.depth.max(run.len());
                 }
                 // A run that comes back to where it was has no end.
@@ -188,11 +194,11 @@ impl<'a> Search<'a> {
         explored
     }
 
-    fn frame(&mut self, world: World, mut steps: Vec<Step>) -> Frame {
+    fn frame(&mut self, world: &World, mut steps: Vec<Step>) -> Frame {
         world.steps(self.setup, &mut steps);
         Frame {
-            name: self.name(&world),
-            world,
+            name: self.name(world),
+            world: *world,
             steps,
             leads_on: false,
         }

@@ -44,18 +44,22 @@ pub struct Held {
     pub packet: Packet,
     /// Where it goes.
     pub direction: Direction,
+    /// Ghost: it came after what disarms, and not at the same time.
+    disarmed: bool,
     /// What the look-up found, and which element of the table.
     found: Option<(Flow, u8)>,
 }
 
 /// Which words of a flow a hook reads late, after others have stored: a copy of the flow is
-/// not atomic, but each of its words of 64 bits is (bit 0 to 2: the client's half).
+/// not atomic (bit 0 to 2: the client's half). The last bit has Fs and its counter apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Late(pub u8);
 
 impl Late {
     /// All ways to be late.
-    pub const WAYS: u8 = 1 << 5;
+    pub const WAYS: u8 = 1 << 6;
+    /// Those that read the server's Fs and its counter, which share a word, at once.
+    pub const WAYS_BY_WORD: u8 = 1 << 5;
 
     fn read(self, copy: &mut Flow, flow: &Flow) {
         let late = |word: u8| self.0 & 1 << word != 0;
@@ -77,6 +81,8 @@ impl Late {
         }
         if late(3) {
             copy.server.fin_end = server.fin_end;
+        }
+        if late(3) != late(5) {
             copy.server.elicited = server.elicited;
         }
         if late(4) {
@@ -145,14 +151,15 @@ impl Gateway {
     }
 
     /// A CPU takes a packet and looks its flow up. False if all are busy.
-    pub fn hold(&mut self, packet: Packet, direction: Direction, hooks: usize) -> bool {
+    pub fn hold(&mut self, packet: Packet, direction: Direction) -> bool {
         let found = self.flow.map(|flow| (flow, self.element));
-        let Some(free) = self.held[..hooks].iter_mut().find(|held| held.is_none()) else {
+        let Some(free) = self.held.iter_mut().find(|held| held.is_none()) else {
             return false;
         };
         *free = Some(Held {
             packet,
             direction,
+            disarmed: self.truth.disarmed,
             found,
         });
         true
@@ -193,6 +200,7 @@ impl Gateway {
         let held = Held {
             packet,
             direction,
+            disarmed: self.truth.disarmed,
             found,
         };
         let judged = self.judge(&held, found, false, refuses, setup, mutant);
@@ -230,14 +238,14 @@ impl Gateway {
         let copy = found.map(|(flow, _)| flow);
         let segment = packet.segment(*direction);
         let (reason, change) = decide(copy, *direction, &segment, &policy, refuses, mutant);
+        if overwrites && matches!(change, Change::Client(_)) {
+            self.truth.overwritten += 1;
+        }
         let mut violated = None;
         let passes = reason.verdict() == Verdict::Pass;
         if !passes {
             violated = self.truth.violated(held, copy.is_some(), setup);
             self.truth.drops += u8::from(*direction == Direction::FromClient);
-        }
-        if overwrites && matches!(change, Change::Client(_)) {
-            self.truth.overwritten += 1;
         }
         match change {
             Change::Create(_) | Change::Forget => {
@@ -339,19 +347,25 @@ impl Truth {
             setup.claims.sees_both && packet.closes() && packet.is(crate::packet::WAITED_FOR);
         let checks = [
             (had_state, Property::FailOpen),
-            (mode == Mode::Enforce && (from_client || rst_guard), Property::Mode),
+            (
+                mode == Mode::Enforce && (from_client || rst_guard),
+                Property::Mode,
+            ),
             (is_kind, Property::SafetyKind),
             (!is_waited_for, Property::SafetyNeeded),
             (self.closed || setup.on_path, Property::SafetyClose),
             (has_numbers || setup.on_path, Property::SafetyNumbers),
-            (!self.disarmed, Property::Disarm),
-            (u64::from(self.idle) <= CLOSED_LIFETIME.0, Property::Lifetime),
+            (!held.disarmed, Property::Disarm),
+            (
+                Ticks(self.idle.into()) <= CLOSED_LIFETIME,
+                Property::Lifetime,
+            ),
             (
                 !from_client || self.drops < budget + self.overwritten,
                 Property::Budget,
             ),
             (
-                !from_client || u64::from(self.since_ack) <= WINDOW.0,
+                !from_client || Ticks(self.since_ack.into()) <= WINDOW,
                 Property::Window,
             ),
         ];
@@ -372,13 +386,16 @@ impl Truth {
         if from_client && packet.has(FIN) && packet.has(ACK) {
             self.disarmed = false;
         }
+        let acknowledges = from_client && packet.has(ACK) && packet.ack == FS && passes;
+        if acknowledges {
+            self.since_ack = 0;
+        }
         if packet.has(RST) || packet.is(FORGED | LATER) {
             return;
         }
         if !from_client {
             self.fin |= packet.has(FIN) && packet.ack == FC;
-        } else if packet.ack == FS && packet.has(ACK) && passes {
-            self.since_ack = 0;
+        } else if acknowledges {
             self.closed |= self.fin && packet.closes();
         }
     }

@@ -47,7 +47,7 @@ fn main() -> ExitCode {
 
 fn explore_all(setups: &[Setup]) -> bool {
     let started = Instant::now();
-    let (mut states, mut holds) = (0, true);
+    let (mut states, mut stopped, mut holds) = (0, 0, true);
     println!("EXPLORED  states, steps, longest run, steps that drop, ends, seconds");
     for setup in setups {
         let since = Instant::now();
@@ -65,6 +65,10 @@ fn explore_all(setups: &[Setup]) -> bool {
         );
         println!("{:16}{}", "", bounds(setup));
         states += explored.states;
+        if explored.stopped {
+            println!("{:16}stopped: there are more states", "");
+            stopped += 1;
+        }
         if let Some(broken) = explored.broken {
             holds = false;
             println!("  BROKEN {}", broken.property.as_str());
@@ -73,9 +77,13 @@ fn explore_all(setups: &[Setup]) -> bool {
     }
     let seconds = started.elapsed().as_secs();
     println!(
-        "{} explorations, {states} states, {seconds} s: {}",
+        "{} explorations, {stopped} of them stopped, {states} states, {seconds} s: {}",
         setups.len(),
-        if holds { "every property holds" } else { "BROKEN" }
+        if holds {
+            "every property holds"
+        } else {
+            "BROKEN"
+        }
     );
     holds
 }
@@ -114,7 +122,10 @@ fn break_all(traces: bool) -> bool {
         .into_iter()
         .map(|setup| (setup.name, setup))
         .collect();
-    let caught: Vec<_> = ALL.iter().map(|mutant| (mutant, catch(mutant, &setups))).collect();
+    let caught: Vec<_> = ALL
+        .iter()
+        .map(|mutant| (mutant, catch(mutant, &setups)))
+        .collect();
     println!("\nMUTANTS  what is missing, what catches it, where, in how many steps");
     let mut survivors = 0;
     for (mutant, broken) in &caught {

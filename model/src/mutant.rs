@@ -66,7 +66,7 @@ macro_rules! where_known {
         |flow, direction, segment, _| {
             if let (Some($flow), Direction::$way) = (flow.as_mut(), direction) {
                 let $segment = segment;
-                $body
+                $body;
             }
         }
     };
@@ -111,11 +111,9 @@ pub const ALL: &[Mutant] = &[
             }
         }),
     ),
-    lies(
-        "R1.1 without pure: options",
-        "odd",
-        |_, _, segment, _| segment.options = Options::Plain,
-    ),
+    lies("R1.1 without pure: options", "odd", |_, _, segment, _| {
+        segment.options = Options::Plain;
+    }),
     lies(
         "R1.2 without SEG.SEQ",
         "reuse-server",

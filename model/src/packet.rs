@@ -1,10 +1,7 @@
 //! Packets of the model, small enough to keep millions of them, and the four links that
 //! carry them.
 
-use filter_common::{
-    Direction, Flags, Segment, SeqNum,
-    segment::Options,
-};
+use filter_common::{Direction, Flags, Segment, SeqNum, segment::Options};
 
 /// The client's octet 0 is its FIN, so that Fc is offset 1: 0 on the wire, after the wrap.
 const CLIENT_START: SeqNum = SeqNum(u32::MAX);
@@ -103,6 +100,14 @@ impl Packet {
     #[must_use]
     pub fn length(&self) -> u8 {
         self.payload + u8::from(self.has(FIN))
+    }
+
+    /// Whether it is in the window of a receiver (RFC 9293, section 3.10.7.4, first check): a
+    /// duplicate is before it, a guess far off.
+    #[must_use]
+    pub fn is_in_window(&self, received: i8) -> bool {
+        const WINDOW: i8 = 10;
+        (received..received + WINDOW).contains(&self.seq)
     }
 
     /// Whether it is a client's ACK of Fs that a server in LAST-ACK takes: in its window.

@@ -112,8 +112,8 @@ pub struct Setup {
     pub server_is_near: bool,
     /// The most packets on one link.
     pub room: usize,
-    /// How many packets the gateway's CPUs hold between look-up and store; 0: each is
-    /// decided at once.
+    /// How many CPUs of the gateway are, for each direction, between look-up and store (two
+    /// for both together); 0: each packet is decided at once.
     pub hooks: usize,
     /// How often a retransmission may be in vain before an endpoint gives up.
     pub timeouts: u8,

@@ -1,10 +1,11 @@
 //! The explorations: each lets a few adversities strike together.
 
+mod strangers;
+
 use filter_common::Mode;
 
 use crate::{
     client::Unasked,
-    packet::{ACK, FC, FIN, FS, GUESSES, Packet, RST, SYN},
     setup::{Claims, Filter, Limits, Setup, Stack},
 };
 
@@ -31,6 +32,12 @@ const R1_AND_R2: Filter = Filter::On {
     rst_guard: true,
     budget: 3,
 };
+/// Where superfluous ACKs are more than the default budget.
+const R1_WITH_MORE: Filter = Filter::On {
+    mode: Mode::Enforce,
+    rst_guard: false,
+    budget: 8,
+};
 const MONITOR: Filter = Filter::On {
     mode: Mode::Monitor,
     rst_guard: true,
@@ -45,34 +52,7 @@ const ODD: &[Unasked] = &[
     Unasked::Congestion,
 ];
 
-const fn guess(flags: u8) -> [Packet; 2] {
-    [
-        Packet::new(flags, GUESSES[0], GUESSES[1]),
-        Packet::new(flags, GUESSES[1], GUESSES[0]),
-    ]
-}
-
-/// What needs no luck to be sent, but for what disarms (that undoes the cure, and no more).
-const BLIND: &[Packet] = &[guess(FIN | ACK)[0], guess(ACK)[1], guess(RST)[0]];
-const BLIND_CLIENT: &[Packet] = &[guess(ACK)[0], guess(ACK)[1]];
-const BLIND_ALL: &[Packet] = &[
-    guess(FIN | ACK)[0],
-    guess(FIN | ACK)[1],
-    guess(ACK)[0],
-    guess(ACK)[1],
-    guess(RST)[0],
-    guess(RST)[1],
-    guess(SYN)[0],
-];
-/// Of one who reads along: what arms the filter, and what it drops.
-const ON_PATH: &[Packet] = &[
-    Packet::new(FIN | ACK, FS - 1, FC),
-    Packet::new(RST, FS, 0),
-    Packet::new(ACK, FS - 1, FC),
-];
-const ON_PATH_CLIENT: &[Packet] = &[Packet::new(ACK, FC, FS), Packet::new(FIN | ACK, 0, FS)];
-
-/// All of them. Each limit counts for one run; `deep` raises those of the first line.
+/// All of them; `deep` lets more strike in one run.
 #[must_use]
 pub fn all(deep: bool) -> Vec<Setup> {
     let more = u8::from(deep);
@@ -80,7 +60,7 @@ pub fn all(deep: bool) -> Vec<Setup> {
     let mut setups = cures(&base, more);
     setups.extend(losses(&base, more));
     setups.extend(strikes(&base, more));
-    setups.extend(reuses(&base, more));
+    setups.extend(strangers::all(&base, more));
     setups
 }
 
@@ -102,6 +82,7 @@ fn cures(base: &Setup, more: u8) -> Vec<Setup> {
         },
         Setup {
             name: "client-side",
+            filter: R1_WITH_MORE,
             about: "the fault, copies and reordering before the gateway, R1",
             reorders: CLIENT_SIDE,
             copies_on: CLIENT_SIDE,
@@ -114,6 +95,7 @@ fn cures(base: &Setup, more: u8) -> Vec<Setup> {
         },
         Setup {
             name: "copies-first",
+            filter: R1_WITH_MORE,
             about: "the fault, server and network repeat before the first ACK, R1",
             room: 4,
             reorders: FIFO,
@@ -195,7 +177,10 @@ fn losses(base: &Setup, more: u8) -> Vec<Setup> {
             filter: R1_AND_R2,
             stack: Stack::Uip,
             claims: CURE,
-            limits: Limits { early: more, ..limits },
+            limits: Limits {
+                early: more,
+                ..limits
+            },
             ..*base
         },
         Setup {
@@ -286,9 +271,10 @@ fn strikes(base: &Setup, more: u8) -> Vec<Setup> {
             filter: R1_AND_R2,
             limits: Limits {
                 ticks: 4,
-                copies: more,
+                losses: more,
+                unasked: 1,
                 early: 1,
-                ..limits
+                ..NEVER
             },
             ..*base
         },
@@ -314,15 +300,35 @@ fn strikes(base: &Setup, more: u8) -> Vec<Setup> {
             ..*base
         },
         Setup {
+            name: "stale",
+            about: "a CPU for each direction, both decide on old and torn copies, R1+R2",
+            filter: R1_AND_R2,
+            hooks: 1,
+            room: 2,
+            data: more > 0,
+            copies_on: [true, false, true, false],
+            claims: CURE,
+            limits: Limits {
+                losses: 1,
+                copies: 1,
+                early: 1,
+                ..limits
+            },
+            ..*base
+        },
+        Setup {
             name: "races",
-            about: "two CPUs decide on old and torn copies, packets in order, R1",
+            about: "two CPUs for one direction as well: updates get lost, R1",
             reorders: FIFO,
             hooks: 2,
             room: 2,
             copies_on: [true, false, true, false],
+            timeouts: 6,
+            data: more > 0,
+            claims: UNSEEN,
             limits: Limits {
-                unasked: 2,
-                copies: 1 + more,
+                unasked: 1,
+                copies: 1,
                 early: 1,
                 ..NEVER
             },
@@ -352,118 +358,6 @@ fn strikes(base: &Setup, more: u8) -> Vec<Setup> {
                 ..limits
             },
             ..*base
-        },
-    ]
-}
-
-fn reuses(base: &Setup, more: u8) -> Vec<Setup> {
-    let blind = Limits {
-        forgeries: 2,
-        unasked: 1,
-        losses: more,
-        ..NEVER
-    };
-    let reuse = Limits {
-        reuses: 1,
-        later: 1,
-        unseen_client: 1,
-        unseen_server: 1,
-        losses: more,
-        ..NEVER
-    };
-    let later = Setup {
-        filter: R1_AND_R2,
-        claims: ENDS,
-        data: false,
-        limits: reuse,
-        ..*base
-    };
-    vec![
-        Setup {
-            name: "blind",
-            about: "FIN, ACK, RST with guessed numbers, the fault, R1+R2",
-            filter: R1_AND_R2,
-            data: false,
-            forgeries: (BLIND, BLIND_CLIENT),
-            claims: CURE,
-            limits: blind,
-            ..*base
-        },
-        Setup {
-            name: "blind-all",
-            about: "the same with SYN, and as the client: FIN, RST, SYN too, R1+R2",
-            filter: R1_AND_R2,
-            data: false,
-            forgeries: (BLIND_ALL, BLIND_ALL),
-            limits: Limits {
-                losses: 0,
-                ..blind
-            },
-            ..*base
-        },
-        Setup {
-            name: "on-path",
-            about: "an attacker who knows all numbers, R1+R2: bounded harm",
-            filter: R1_AND_R2,
-            on_path: true,
-            forgeries: (ON_PATH, ON_PATH_CLIENT),
-            claims: ENDS,
-            limits: Limits {
-                unasked: 2,
-                ticks: 1,
-                ..blind
-            },
-            ..*base
-        },
-        Setup {
-            name: "reuse",
-            about: "a later connection with numbers of its own, R1+R2",
-            limits: Limits { early: 1, ..reuse },
-            ..later
-        },
-        Setup {
-            name: "reuse-same",
-            about: "a later connection whose numbers go on, SYN or SYN-ACK unseen, R1+R2",
-            same_numbers: (true, true),
-            limits: Limits {
-                // Where both are unseen there is nothing to tell it from the first.
-                unseen_server: 0,
-                ..reuse
-            },
-            ..later
-        },
-        Setup {
-            name: "reuse-same-2",
-            about: "the same, SYN-ACK unseen",
-            same_numbers: (true, true),
-            limits: Limits {
-                unseen_client: 0,
-                server_aborts: 1,
-                ..reuse
-            },
-            ..later
-        },
-        Setup {
-            name: "reuse-client",
-            about: "only the client's go on; SYN and SYN-ACK unseen",
-            same_numbers: (true, false),
-            ..later
-        },
-        Setup {
-            name: "reuse-server",
-            about: "only the server's go on; SYN and SYN-ACK unseen",
-            same_numbers: (false, true),
-            ..later
-        },
-        Setup {
-            name: "reuse-abort",
-            about: "client's machine restarts, its numbers go on; SYN and SYN-ACK unseen",
-            same_numbers: (true, true),
-            limits: Limits {
-                client_aborts: 1,
-                ..reuse
-            },
-            ..later
         },
     ]
 }

@@ -1,21 +1,21 @@
-//! Client, gateway, server and what is between them: one state of all, and every step.
+//! Client, gateway, server and what is between them: one state of all, and what may come
+//! next.
 
-use filter_common::{Direction, Reason};
+use filter_common::Direction;
 
 use crate::{
     client::{Client, ClientState, Unasked},
-    gateway::{Gateway, Judged, Late},
-    mutant::Mutant,
-    packet::{FIN, FORGED, LATER, Link, MOST, Packet, WAITED_FOR},
+    gateway::{Gateway, Late},
+    packet::{FIN, Link, MOST},
     property::Property,
     server::{Server, ServerState},
     setup::{LINKS, Limits, Setup},
 };
 
-const CLIENT_TO_GATEWAY: usize = 0;
-const GATEWAY_TO_SERVER: usize = 1;
-const SERVER_TO_GATEWAY: usize = 2;
-const GATEWAY_TO_CLIENT: usize = 3;
+pub(crate) const CLIENT_TO_GATEWAY: usize = 0;
+pub(crate) const GATEWAY_TO_SERVER: usize = 1;
+pub(crate) const SERVER_TO_GATEWAY: usize = 2;
+pub(crate) const GATEWAY_TO_CLIENT: usize = 3;
 
 /// One step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,19 +92,6 @@ pub struct Outcome {
     pub gave_up: bool,
 }
 
-/// A step that was done.
-#[derive(Clone, Copy, Debug)]
-pub struct Done {
-    /// What came of it.
-    pub world: World,
-    /// What it violates.
-    pub violated: Option<Property>,
-    /// The packet that it was about, if there was one.
-    pub packet: Option<Packet>,
-    /// What the gateway said of it.
-    pub reason: Option<Reason>,
-}
-
 impl World {
     /// An established connection whose request was acknowledged.
     #[must_use]
@@ -140,7 +127,8 @@ impl World {
         (setup.claims.liveness && !(client && self.server.is_done())).then_some(Property::Liveness)
     }
 
-    fn is_quiet(&self) -> bool {
+    /// Whether nothing is on the way.
+    pub(crate) fn is_quiet(&self) -> bool {
         self.links.iter().all(Link::is_empty) && self.gateway.held.iter().all(Option::is_none)
     }
 
@@ -203,8 +191,8 @@ impl World {
             if server.clone().send(setup).is_some() {
                 steps.push(Step::ServerSends);
             }
-            let early = left.early > 0
-                && !(setup.server_is_near && self.gateway.has_seen_the_close());
+            let early =
+                left.early > 0 && !(setup.server_is_near && self.gateway.has_seen_the_close());
             if server.waits() && (quiet || early) {
                 steps.push(Step::ServerRepeats(false));
                 if setup.merges && server.next - server.acknowledged > 1 {
@@ -228,7 +216,11 @@ impl World {
         let room = |link: usize| self.links[link].len() < setup.room;
         let takes = |link: usize| {
             let length = self.links[link].len();
-            0..if setup.reorders[link] { length } else { length.min(1) }
+            0..if setup.reorders[link] {
+                length
+            } else {
+                length.min(1)
+            }
         };
         let waits = setup.server_is_near && !self.links[SERVER_TO_GATEWAY].is_empty();
         for (direction, from, to, unseen) in [
@@ -252,7 +244,8 @@ impl World {
                     break;
                 }
                 if setup.hooks > 0 {
-                    if self.gateway.held[..setup.hooks].contains(&None) {
+                    let free = self.gateway.held.contains(&None);
+                    if free && self.held(direction) < setup.hooks {
                         steps.push(Step::Hold(direction, index));
                     }
                 } else {
@@ -269,7 +262,8 @@ impl World {
         }
         if room(SERVER_TO_GATEWAY) {
             let deliveries = takes(GATEWAY_TO_SERVER);
-            steps.extend(deliveries.map(|index| Step::Deliver(Direction::FromClient, index, false)));
+            steps
+                .extend(deliveries.map(|index| Step::Deliver(Direction::FromClient, index, false)));
         }
         if room(CLIENT_TO_GATEWAY) {
             for index in takes(GATEWAY_TO_CLIENT) {
@@ -279,9 +273,14 @@ impl World {
                 }
             }
         }
-        for cpu in 0..setup.hooks {
+        for cpu in 0..self.gateway.held.len() {
             if self.gateway.held[cpu].is_some() {
-                steps.extend((0..Late::WAYS).map(|late| Step::Release(cpu, Late(late))));
+                let ways = if setup.hooks > 1 {
+                    Late::WAYS_BY_WORD
+                } else {
+                    Late::WAYS
+                };
+                steps.extend((0..ways).map(|late| Step::Release(cpu, Late(late))));
             }
         }
         for link in 0..LINKS {
@@ -298,221 +297,5 @@ impl World {
     fn held(&self, direction: Direction) -> usize {
         let held = self.gateway.held.iter().flatten();
         held.filter(|held| held.direction == direction).count()
-    }
-
-    /// Does a step; `None` if nothing comes of it.
-    #[must_use]
-    pub fn after(&self, step: Step, setup: &Setup, mutant: &Mutant) -> Option<Done> {
-        let mut done = Done {
-            world: *self,
-            violated: None,
-            packet: None,
-            reason: None,
-        };
-        done.take(step, setup, mutant)?;
-        for (link, reorders) in done.world.links.iter_mut().zip(setup.reorders) {
-            if reorders {
-                link.sort();
-            }
-        }
-        (done.violated.is_some() || done.world != *self).then_some(done)
-    }
-}
-
-impl Done {
-    fn take(&mut self, step: Step, setup: &Setup, mutant: &Mutant) -> Option<()> {
-        let world = &mut self.world;
-        let quiet = world.is_quiet();
-        let left = &mut world.left;
-        match step {
-            Step::ClientCloses => self.client_sends(|client| client.close()),
-            Step::ClientRepeats => {
-                if quiet {
-                    world.client.timeouts += 1;
-                    if world.client.timeouts > setup.timeouts {
-                        return None;
-                    }
-                } else {
-                    left.early -= 1;
-                }
-                self.client_sends(|client| Some(client.fin()))
-            }
-            Step::ClientUnasked(what) => {
-                left.unasked -= 1;
-                self.client_sends(|client| client.unasked(what))
-            }
-            Step::ClientAborts => {
-                left.client_aborts -= 1;
-                self.client_sends(|client| Some(client.abort()))
-            }
-            Step::ClientReuses => {
-                left.reuses -= 1;
-                self.client_sends(|client| Some(client.reuse(setup)))
-            }
-            Step::ClientLater => {
-                left.later -= 1;
-                self.client_sends(|client| client.later(setup))
-            }
-            Step::ServerSends => self.server_sends(|server| server.send(setup)),
-            Step::ServerRepeats(merges) => {
-                if quiet {
-                    world.server.timeouts += 1;
-                    if world.server.timeouts > setup.timeouts {
-                        world.server.gave_up = true;
-                        world.server.vanish();
-                        self.violated = setup.claims.liveness.then_some(Property::Liveness);
-                        return Some(());
-                    }
-                } else {
-                    left.early -= 1;
-                }
-                self.server_sends(|server| Some(server.again(setup, merges)))
-            }
-            Step::ServerAborts(acknowledges) => {
-                left.server_aborts -= 1;
-                self.server_sends(|server| Some(server.abort(acknowledges)))
-            }
-            Step::ServerVanishes => {
-                left.server_aborts -= 1;
-                world.server.vanish();
-                Some(())
-            }
-            Step::Pass(direction, index, refuses) => {
-                left.refusals -= u8::from(refuses);
-                let packet = world.links[from(direction)].remove(index);
-                let judged = world.gateway.pass(packet, direction, refuses, setup, mutant);
-                self.goes_on(packet, direction, judged);
-                Some(())
-            }
-            Step::Hold(direction, index) => {
-                let packet = world.links[from(direction)].remove(index);
-                self.packet = Some(packet);
-                world.gateway.hold(packet, direction, setup.hooks).then_some(())
-            }
-            Step::Release(cpu, late) => {
-                let (held, judged) = world.gateway.release(cpu, late, setup, mutant)?;
-                self.goes_on(held.packet, held.direction, judged);
-                Some(())
-            }
-            Step::Deliver(direction, index, delays) => {
-                let packet = world.links[to(direction)].remove(index);
-                self.deliver(packet, direction, setup, delays);
-                Some(())
-            }
-            Step::Bypass(direction, index) => {
-                match direction {
-                    Direction::FromClient => left.unseen_client -= 1,
-                    Direction::FromServer => left.unseen_server -= 1,
-                }
-                let packet = world.links[from(direction)].remove(index);
-                self.packet = Some(packet);
-                self.forwarded(packet, direction);
-                Some(())
-            }
-            Step::Lose(link, index) => {
-                left.losses -= 1;
-                self.packet = Some(world.links[link].remove(index));
-                Some(())
-            }
-            Step::Copy(link, index) => {
-                left.copies -= 1;
-                let packet = world.links[link].packets()[index];
-                world.links[link].insert(index, packet);
-                self.packet = Some(packet);
-                Some(())
-            }
-            Step::Forge(direction, index) => {
-                left.forgeries -= 1;
-                let packet = match direction {
-                    Direction::FromServer => setup.forgeries.0[index],
-                    Direction::FromClient => setup.forgeries.1[index],
-                };
-                self.packet = Some(packet);
-                world.links[from(direction)].push(packet.marked(FORGED));
-                Some(())
-            }
-            Step::Evict => {
-                left.evictions -= 1;
-                world.gateway.evict();
-                Some(())
-            }
-            Step::Tick => {
-                left.ticks -= 1;
-                world.gateway.tick();
-                Some(())
-            }
-        }
-    }
-
-    fn client_sends(&mut self, send: impl FnOnce(&mut Client) -> Option<Packet>) -> Option<()> {
-        self.packet = send(&mut self.world.client);
-        self.world.links[CLIENT_TO_GATEWAY].push(self.packet?);
-        Some(())
-    }
-
-    fn server_sends(&mut self, send: impl FnOnce(&mut Server) -> Option<Packet>) -> Option<()> {
-        self.packet = send(&mut self.world.server);
-        self.world.links[SERVER_TO_GATEWAY].push(self.packet?);
-        Some(())
-    }
-
-    fn goes_on(&mut self, packet: Packet, direction: Direction, judged: Judged) {
-        self.packet = Some(packet);
-        self.reason = judged.reason;
-        self.violated = judged.violated;
-        if judged.passes {
-            self.forwarded(packet, direction);
-        }
-    }
-
-    /// On its way behind the gateway. An ACK that closes answers all that was sent so far.
-    fn forwarded(&mut self, packet: Packet, direction: Direction) {
-        let world = &mut self.world;
-        if direction == Direction::FromClient && packet.closes() && !packet.is(FORGED) {
-            world.client.owes = false;
-            let held = world.gateway.held.iter_mut().flatten();
-            let packets = world.links.iter_mut().flat_map(Link::packets_mut);
-            for packet in packets.chain(held.map(|held| &mut held.packet)) {
-                packet.marks &= !WAITED_FOR;
-            }
-        }
-        let mut onward = packet;
-        if direction == Direction::FromClient {
-            onward.marks &= !WAITED_FOR;
-        }
-        world.links[to(direction)].push(onward);
-    }
-
-    fn deliver(&mut self, packet: Packet, direction: Direction, setup: &Setup, delays: bool) {
-        self.packet = Some(packet);
-        let world = &mut self.world;
-        let (answer, back) = match direction {
-            Direction::FromClient => (world.server.receive(&packet, setup), SERVER_TO_GATEWAY),
-            Direction::FromServer => {
-                let was_reset = world.client.reset;
-                let answer = world.client.receive(&packet, setup, delays);
-                if setup.claims.cure && world.client.reset && !was_reset && !packet.is(LATER) {
-                    self.violated = Some(Property::Cure);
-                }
-                (answer, CLIENT_TO_GATEWAY)
-            }
-        };
-        if let Some(answer) = answer {
-            world.links[back].push(answer);
-        }
-    }
-}
-
-const fn from(direction: Direction) -> usize {
-    match direction {
-        Direction::FromClient => CLIENT_TO_GATEWAY,
-        Direction::FromServer => SERVER_TO_GATEWAY,
-    }
-}
-
-const fn to(direction: Direction) -> usize {
-    match direction {
-        Direction::FromClient => GATEWAY_TO_SERVER,
-        Direction::FromServer => GATEWAY_TO_CLIENT,
     }
 }
