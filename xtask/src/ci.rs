@@ -2,12 +2,14 @@
 
 use anyhow::Result;
 
-use crate::{lint, test};
+use crate::{lint, model, test};
 
 /// The verb.
 pub(crate) fn run() -> Result<()> {
     eprintln!("== cargo xtask lint");
     lint::run()?;
     eprintln!("== cargo xtask test");
-    test::run(&test::Arguments::default())
+    test::run(&test::Arguments::default())?;
+    eprintln!("== cargo xtask model");
+    model::run(&model::Arguments::default())
 }

@@ -8,6 +8,7 @@ mod conf;
 mod linker;
 mod lint;
 mod machine;
+mod model;
 mod process;
 mod setup;
 mod test;
@@ -36,9 +37,11 @@ enum Verb {
     BuildAndRun(build_and_run::Arguments),
     /// Runs the tests, those that need root included
     Test(test::Arguments),
+    /// Explores every run of a small close through the state machine, then breaks it
+    Model(model::Arguments),
     /// Checks format, clippy (host and BPF target) and the documentation
     Lint,
-    /// What continuous integration runs: lint, then test
+    /// What continuous integration runs: lint, test, then model
     Ci,
 }
 
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Verb::Build(arguments) => build::run(&arguments),
         Verb::BuildAndRun(arguments) => build_and_run::run(&arguments),
         Verb::Test(arguments) => test::run(&arguments),
+        Verb::Model(arguments) => model::run(&arguments),
         Verb::Lint => lint::run(),
         Verb::Ci => ci::run(),
     };
