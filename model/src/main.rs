@@ -6,6 +6,7 @@ use clap::Parser;
 use model::{
     explore::{Broken, explore, shortest},
     mutant::{self, ALL, Mutant},
+    property::Property,
     setup::Setup,
     setups,
 };
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
     }
     let mut holds = explore_all(&setups);
     if arguments.only.is_none() {
+        holds &= show_limits(arguments.traces);
         holds &= break_all(arguments.traces);
     }
     if holds {
@@ -115,6 +117,27 @@ fn bounds(setup: &Setup) -> String {
         setup.room,
         if struck.is_empty() { "" } else { "; " }
     )
+}
+
+/// Where a claim ends: a page that says so must stay true.
+fn show_limits(traces: bool) -> bool {
+    println!("\nNOT CLAIMED  where, what is broken there, in how many steps");
+    let mut holds = true;
+    for (setup, expected) in setups::limits() {
+        let broken = shortest(&setup, &mutant::NONE);
+        let property = broken.as_ref().map(|broken| broken.property);
+        holds &= property == Some(expected);
+        println!(
+            "{:52}{} ({})",
+            setup.name,
+            property.map_or("HOLDS", Property::as_str),
+            broken.as_ref().map_or(0, |broken| broken.trace.len() - 1)
+        );
+        if traces && let Some(broken) = &broken {
+            show(broken);
+        }
+    }
+    holds
 }
 
 fn break_all(traces: bool) -> bool {

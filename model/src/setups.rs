@@ -6,6 +6,7 @@ use filter_common::Mode;
 
 use crate::{
     client::Unasked,
+    property::Property,
     setup::{Claims, Filter, Limits, Setup, Stack},
 };
 
@@ -62,6 +63,45 @@ pub fn all(deep: bool) -> Vec<Setup> {
     setups.extend(strikes(&base, more));
     setups.extend(strangers::all(&base, more));
     setups
+}
+
+/// What is not claimed, since it does not hold: each is shown to be broken.
+#[must_use]
+pub fn limits() -> [(Setup, Property); 3] {
+    let base = Setup::PLAIN;
+    let repeats = Setup {
+        name: "R1 alone, the server repeats its FIN early",
+        claims: CURE,
+        limits: Limits {
+            early: 1,
+            unasked: 1,
+            ..NEVER
+        },
+        ..base
+    };
+    let overtaken = Setup {
+        name: "R1 alone, the server's FIN overtakes its ACK",
+        limits: NEVER,
+        ..repeats
+    };
+    let races = Setup {
+        name: "two CPUs at packets of one direction",
+        reorders: FIFO,
+        hooks: 2,
+        room: 2,
+        limits: Limits {
+            copies: 1,
+            early: 1,
+            unasked: 1,
+            ..NEVER
+        },
+        ..base
+    };
+    [
+        (repeats, Property::Cure),
+        (overtaken, Property::Cure),
+        (races, Property::SafetyNeeded),
+    ]
 }
 
 fn cures(base: &Setup, more: u8) -> Vec<Setup> {
@@ -147,7 +187,7 @@ fn losses(base: &Setup, more: u8) -> Vec<Setup> {
         },
         Setup {
             name: "guard-merge",
-            about: "the same without data copies: FIN and data merge, delayed ACKs, R1+R2",
+            about: "the same; repeated FIN and data merge, delayed ACKs, R1+R2",
             filter: R1_AND_R2,
             merges: true,
             delays: true,
@@ -204,7 +244,7 @@ fn losses(base: &Setup, more: u8) -> Vec<Setup> {
         },
         Setup {
             name: "clean",
-            about: "a correct client, reordering only, R1+R2: nothing is dropped",
+            about: "a correct client, no adversity, R1+R2: nothing is dropped",
             filter: R1_AND_R2,
             delays: true,
             merges: true,
@@ -247,7 +287,7 @@ fn strikes(base: &Setup, more: u8) -> Vec<Setup> {
             timeouts: 5,
             claims: UNSEEN,
             limits: Limits {
-                unseen_server: 8,
+                unseen_server: 30,
                 ..limits
             },
             ..*base

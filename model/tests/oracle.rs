@@ -368,6 +368,7 @@ const ELSEWHERE: [Reason; 7] = [
     Reason::BadHeader,
     Reason::ExtensionHeader,
     Reason::FlowNotStored,
+    Reason::OtherLink,
 ];
 
 #[test]
