@@ -359,8 +359,8 @@ fn server(flow: &Known<'_>, event: &Event) -> Reason {
     }
 }
 
-/// What bytes alone can be, and a table that is full, say nothing of the close.
-const ELSEWHERE: [Reason; 7] = [
+/// What bytes alone can be, a table that is full, and another link say nothing of the close.
+const ELSEWHERE: [Reason; 8] = [
     Reason::NotTcp,
     Reason::EtherType,
     Reason::Fragment,
