@@ -14,7 +14,7 @@ use model::{
 /// Explores every run of a small close through lastack's state machine.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Explores further: up to an hour and several gigabytes of memory
+    /// Explores further: about an hour and several gigabytes of memory
     #[arg(long)]
     deep: bool,
     /// Explores only this one, and breaks nothing

@@ -170,9 +170,9 @@ fn cures(base: &Setup, more: u8) -> Vec<Setup> {
 
 fn losses(base: &Setup, more: u8) -> Vec<Setup> {
     let limits = Limits {
-        losses: 1 + more,
-        copies: 1,
-        early: 1,
+        losses: 2 + more,
+        copies: 1 + more,
+        early: 1 + more,
         unasked: 1,
         ..NEVER
     };

@@ -8,7 +8,7 @@ use crate::{process::visibly, workspace};
 /// Options of `cargo xtask model`.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Arguments {
-    /// Explores further: up to an hour, and several gigabytes of memory
+    /// Explores further: about an hour, and several gigabytes of memory
     #[arg(long)]
     deep: bool,
     /// Explores only this one, and breaks nothing
