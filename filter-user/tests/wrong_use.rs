@@ -13,13 +13,17 @@ use instance::{Instance, hooks, lastack, output, tool, wait_until};
 
 /// Runs the command in a gateway's namespace, where it must fail and change nothing.
 #[track_caller]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "its callers make one for each call"
+)]
 fn assert_refused(topology: &Topology, command: Command, status: i32, says: &[&str]) {
     let before = hooks(&topology.gateway, WAN);
     let Output {
         status: exit,
         stdout,
         stderr,
-    } = output(&topology.gateway, command);
+    } = output(&topology.gateway, within_time(&command));
     let stderr = String::from_utf8(stderr).unwrap();
     let lines: Vec<_> = stderr.lines().collect();
     assert_eq!(exit.code(), Some(status), "{stderr}");
@@ -31,6 +35,14 @@ fn assert_refused(topology: &Topology, command: Command, status: i32, says: &[&s
         assert!(lines[0].contains(word), "no {word} in: {stderr}");
     }
     assert_eq!(hooks(&topology.gateway, WAN), before);
+}
+
+/// The same command, but one that goes on instead of refusing ends, and with another status.
+fn within_time(command: &Command) -> Command {
+    let mut limited = Command::new("timeout");
+    limited.arg("20").arg(command.get_program());
+    limited.args(command.get_args());
+    limited
 }
 
 fn run(options: &[&str]) -> Command {
