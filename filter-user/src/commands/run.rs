@@ -33,7 +33,8 @@ use crate::{
 
 /// Attaches the filter to interfaces and streams its counters until a signal
 ///
-/// SIGINT, SIGTERM, SIGHUP and SIGQUIT detach and end with status 0. If lastack dies, the kernel detaches.
+/// SIGINT, SIGTERM, SIGHUP and SIGQUIT detach and end with status 0. If lastack dies, the kernel
+/// detaches all but clsact filters.
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// An interface to serve (repeatable; all share one flow table)

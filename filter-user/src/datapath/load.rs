@@ -36,8 +36,8 @@ pub(super) fn load(settings: &Settings) -> Result<Ebpf, DatapathError> {
     let slots = slots(settings.max_flows);
     let configuration = configuration(settings, slots)?;
     EbpfLoader::new()
-        // The programs touch no kernel structure that could have moved; to read the kernel's
-        // own type information takes longer than all the rest.
+        // The programs touch no kernel structure that could have moved, so they do not need the
+        // kernel's type information.
         .btf(None)
         .override_global("CONFIGURATION", &configuration, true)
         .map_max_entries("FLOWS", settings.max_flows)

@@ -26,7 +26,7 @@ use crate::{counters::Counters, settings::Settings};
 /// The loaded programs and what they are attached to.
 ///
 /// Dropping it detaches everything. If the process dies, the kernel does that; only a
-/// clsact filter (kernels before 6.6) outlives it.
+/// clsact filter (as on kernels before 6.6) outlives it.
 pub struct Datapath {
     ebpf: Ebpf,
     settings: Settings,
