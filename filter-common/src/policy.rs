@@ -90,6 +90,23 @@ impl Configuration {
         log_decisions: 0,
         reserved: [0; 7],
     };
+
+    /// What bounds R1 and R2. The packet programs read the fields that they need instead.
+    #[must_use]
+    pub const fn policy(&self) -> Policy {
+        Policy {
+            mode: if self.enforce == 0 {
+                Mode::Monitor
+            } else {
+                Mode::Enforce
+            },
+            rst_guard: self.rst_guard != 0,
+            window: self.window,
+            budget: self.budget,
+            half_closed_lifetime: self.half_closed_lifetime,
+            closed_lifetime: self.closed_lifetime,
+        }
+    }
 }
 
 #[cfg(feature = "user")]

@@ -26,8 +26,9 @@ const SLOTS_PER_FLOW: u32 = 4;
 /// 64 MiB of slots.
 const MOST_SLOTS: u32 = 1 << 24;
 
-/// Creates the maps and makes the programs ready to be loaded.
-pub(super) fn load(settings: &Settings) -> Result<Ebpf, DatapathError> {
+/// Creates the maps and makes the programs ready to be loaded. Gives with them what was fixed
+/// in them.
+pub(super) fn load(settings: &Settings) -> Result<(Ebpf, Configuration), DatapathError> {
     check_capabilities()?;
     // Kernels before 5.11 account maps to this limit.
     if let Err(error) = setrlimit(Resource::RLIMIT_MEMLOCK, u64::MAX, u64::MAX) {
@@ -35,7 +36,7 @@ pub(super) fn load(settings: &Settings) -> Result<Ebpf, DatapathError> {
     }
     let slots = slots(settings.max_flows);
     let configuration = configuration(settings, slots)?;
-    EbpfLoader::new()
+    let ebpf = EbpfLoader::new()
         // The programs touch no kernel structure that could have moved, so they do not need the
         // kernel's type information.
         .btf(None)
@@ -44,7 +45,8 @@ pub(super) fn load(settings: &Settings) -> Result<Ebpf, DatapathError> {
         .map_max_entries("EXPIRY", slots)
         .map_max_entries("INTERFACES", MOST_INTERFACES)
         .load(OBJECT)
-        .map_err(DatapathError::Load)
+        .map_err(DatapathError::Load)?;
+    Ok((ebpf, configuration))
 }
 
 fn check_capabilities() -> Result<(), DatapathError> {

@@ -13,7 +13,7 @@ use aya::{
 };
 use filter_common::{
     Reason,
-    policy::{INTERFACE_PROBES, MOST_INTERFACES},
+    policy::{Configuration, INTERFACE_PROBES, MOST_INTERFACES},
 };
 
 use self::{attach::Links, interface::Interface};
@@ -30,6 +30,7 @@ use crate::{counters::Counters, settings::Settings};
 pub struct Datapath {
     ebpf: Ebpf,
     settings: Settings,
+    configuration: Configuration,
     served: Vec<Served>,
     interfaces: Array<MapData, u32>,
     counters: PerCpuArray<MapData, [u64; Reason::COUNT]>,
@@ -69,12 +70,13 @@ impl Datapath {
     ///
     /// Where capabilities are missing, or the kernel refuses a map.
     pub fn load(settings: &Settings) -> Result<Self, DatapathError> {
-        let mut ebpf = load::load(settings)?;
+        let (mut ebpf, configuration) = load::load(settings)?;
         let interfaces = take(&mut ebpf, "INTERFACES")?;
         let counters = take(&mut ebpf, "COUNTERS")?;
         Ok(Self {
             ebpf,
             settings: settings.clone(),
+            configuration,
             served: Vec::new(),
             interfaces,
             counters,
@@ -115,6 +117,12 @@ impl Datapath {
             .served
             .last()
             .map_or_else(|| unreachable!(), Served::attachment))
+    }
+
+    /// What was fixed in the programs when they were loaded.
+    #[must_use]
+    pub fn configuration(&self) -> &Configuration {
+        &self.configuration
     }
 
     /// What is attached where.

@@ -1,82 +1,126 @@
 //! What the packet programs do, done by the host with the same parser and state machine.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::collections::HashMap;
 
 use filter_common::{
     ClientHalf, Direction, Effects, Flow, FlowKey, Machine, Policy, Reason, ServerHalf, Ticks,
     expiry::{self, Slot},
-    wire,
+    policy::Configuration,
+    wire::{self, Frame, Located},
 };
-use filter_user::settings::Settings;
 
-/// A filter whose clock counts milliseconds.
+/// A filter whose maps are here. Its clock is the caller's.
 pub(crate) struct Host {
-    policy: Policy,
-    start: Instant,
+    configuration: Configuration,
     flows: HashMap<FlowKey, Flow>,
     slots: HashMap<u32, Slot>,
 }
 
-const SECRET: u64 = 7;
+/// What was decided of one frame, and what becomes of its flow and its slot.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outcome {
+    pub(crate) reason: Reason,
+    /// Nothing where there is no TCP header.
+    pub(crate) place: Option<Place>,
+}
+
+/// A flow's entry in the table and its slot in the expiry array, after a frame.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) key: FlowKey,
+    pub(crate) flow: Option<Flow>,
+    pub(crate) index: u32,
+    pub(crate) slot: Slot,
+}
 
 impl Host {
-    pub(crate) fn new(settings: &Settings) -> Self {
-        let ticks = |duration: Duration| {
-            Ticks(
-                u64::try_from(duration.as_millis())
-                    .expect("no such timeout")
-                    .max(1),
-            )
-        };
-        let policy = Policy {
-            mode: settings.mode,
-            rst_guard: settings.rst_guard,
-            window: ticks(settings.window),
-            budget: settings.budget,
-            half_closed_lifetime: ticks(settings.half_closed_timeout),
-            closed_lifetime: ticks(settings.closed_timeout),
-        };
+    pub(crate) fn new(configuration: Configuration) -> Self {
         Self {
-            policy,
-            start: Instant::now(),
+            configuration,
             flows: HashMap::new(),
             slots: HashMap::new(),
         }
     }
 
-    pub(crate) fn see(&mut self, direction: Direction, frame: &[u8]) -> Reason {
-        self.examine(direction, frame)
-            .unwrap_or_else(|reason| reason)
+    /// Decides a frame and carries the decision out.
+    pub(crate) fn see(&mut self, direction: Direction, frame: &[u8], now: Ticks) -> Reason {
+        let outcome = self.decide(direction, frame, now);
+        self.carry_out(&outcome);
+        outcome.reason
     }
 
-    fn examine(&mut self, direction: Direction, frame: &[u8]) -> Result<Reason, Reason> {
-        let now = u64::try_from(self.start.elapsed().as_millis()).expect("a short test");
-        // A machine is up for a while when it runs programs, so its slots look expired.
-        let now = Ticks(now + (1 << 24));
-        let located = wire::locate(frame, direction, SECRET)?;
-        let slot = self.slots.entry(located.hash).or_default();
+    /// Decides a frame.
+    pub(crate) fn decide<F: Frame + ?Sized>(
+        &self,
+        direction: Direction,
+        frame: &F,
+        now: Ticks,
+    ) -> Outcome {
+        let located = wire::locate(frame, direction, self.configuration.secret);
+        let place = located.and_then(|located| {
+            let key = wire::key(frame, &located, direction)?;
+            Ok((self.place(key, located.hash), located))
+        });
+        match place {
+            Err(reason) => Outcome {
+                reason,
+                place: None,
+            },
+            Ok((mut place, located)) => {
+                let decided = self.judge(direction, frame, &located, &mut place, now);
+                Outcome {
+                    reason: decided.unwrap_or_else(|reason| reason),
+                    place: Some(place),
+                }
+            }
+        }
+    }
+
+    /// Carries a decision out.
+    pub(crate) fn carry_out(&mut self, outcome: &Outcome) {
+        let Some(place) = outcome.place else { return };
+        self.slots.insert(place.index, place.slot);
+        match place.flow {
+            Some(flow) => self.flows.insert(place.key, flow),
+            None => self.flows.remove(&place.key),
+        };
+    }
+
+    fn place(&self, key: FlowKey, hash: u32) -> Place {
+        let index = hash & self.configuration.slot_mask;
+        Place {
+            key,
+            flow: self.flows.get(&key).copied(),
+            index,
+            slot: self.slots.get(&index).copied().unwrap_or_default(),
+        }
+    }
+
+    fn judge<F: Frame + ?Sized>(
+        &self,
+        direction: Direction,
+        frame: &F,
+        located: &Located,
+        place: &mut Place,
+        now: Ticks,
+    ) -> Result<Reason, Reason> {
         let opens = direction == Direction::FromClient && located.flags.opens();
-        if !opens && !expiry::is_live(*slot, now) {
+        if !opens && !expiry::is_live(place.slot, now) {
             return Err(Reason::NoFlow);
         }
-        let key = wire::key(frame, &located, direction)?;
-        let segment = wire::segment(frame, &located)?;
-        let found = self.flows.get(&key).copied();
+        let segment = wire::segment(frame, located)?;
+        let policy = self.configuration.policy();
+        let found = place.flow;
         let mut table = Table {
-            key,
-            flows: &mut self.flows,
-            slot,
-            before: found.map(|flow| expiry::deadline(flow.touched(), flow.lifetime(&self.policy))),
+            place,
+            before: found.map(|flow| expiry::deadline(flow.touched(), flow.lifetime(&policy))),
             now,
-            policy: &self.policy,
+            policy: &policy,
         };
         let machine = Machine {
             now,
             link: 0,
-            policy: &self.policy,
+            policy: &policy,
             effects: &mut table,
         };
         Ok(machine.segment(found, direction, &segment))
@@ -95,9 +139,7 @@ impl Host {
 }
 
 struct Table<'a> {
-    key: FlowKey,
-    flows: &'a mut HashMap<FlowKey, Flow>,
-    slot: &'a mut Slot,
+    place: &'a mut Place,
     before: Option<Slot>,
     now: Ticks,
     policy: &'a Policy,
@@ -106,41 +148,38 @@ struct Table<'a> {
 impl Table<'_> {
     fn keep_for(&mut self, lifetime: Ticks) {
         let deadline = expiry::deadline(self.now, lifetime);
-        if let Some(slot) = expiry::renewed(*self.slot, self.before, deadline) {
-            *self.slot = slot;
+        if let Some(slot) = expiry::renewed(self.place.slot, self.before, deadline) {
+            self.place.slot = slot;
         }
     }
 }
 
 impl Effects for Table<'_> {
     fn create(&mut self, client: ClientHalf) -> bool {
-        self.flows.insert(
-            self.key,
-            Flow {
-                client,
-                ..Flow::default()
-            },
-        );
+        self.place.flow = Some(Flow {
+            client,
+            ..Flow::default()
+        });
         self.keep_for(self.policy.half_closed_lifetime);
         true
     }
 
     fn client(&mut self, client: ClientHalf, lifetime: Ticks) {
-        if let Some(flow) = self.flows.get_mut(&self.key) {
+        if let Some(flow) = &mut self.place.flow {
             flow.client = client;
             self.keep_for(lifetime);
         }
     }
 
     fn server(&mut self, server: ServerHalf, lifetime: Ticks) {
-        if let Some(flow) = self.flows.get_mut(&self.key) {
+        if let Some(flow) = &mut self.place.flow {
             flow.server = server;
             self.keep_for(lifetime);
         }
     }
 
     fn forget(&mut self) {
+        self.place.flow = None;
         self.keep_for(Ticks(0));
-        self.flows.remove(&self.key);
     }
 }

@@ -2,10 +2,10 @@
 
 use aya::{
     TestRun as _, TestRunOptions,
-    maps::{Array, HashMap},
+    maps::{Array, HashMap, MapData, MapError},
     programs::{Program as AyaProgram, ProgramError, SchedClassifier, Xdp},
 };
-use filter_common::{Flow, FlowKey, Reason, Verdict, expiry::Slot};
+use filter_common::{Flow, FlowKey, Reason, Verdict, expiry::Slot, policy::Configuration};
 use filter_user::{counters::Counters, datapath::Datapath, settings::Settings};
 
 /// One of the object's programs.
@@ -66,6 +66,10 @@ impl Kernel {
         Self { datapath }
     }
 
+    pub(crate) fn configuration(&self) -> Configuration {
+        *self.datapath.configuration()
+    }
+
     /// Has the kernel verify a program, unless it did before.
     pub(crate) fn verify(&mut self, program: Program) {
         let loaded = if program.is_xdp() {
@@ -116,7 +120,7 @@ impl Kernel {
         };
         let result = result.unwrap_or_else(|error| {
             panic!(
-                "the kernel does not run {} on {} octets: {error}",
+                "the kernel does not run {} on {} octets: {error:?}",
                 program.name(),
                 frame.len()
             )
@@ -165,16 +169,39 @@ impl Kernel {
         }
     }
 
+    /// One flow's entry in the table.
+    pub(crate) fn flow(&mut self, key: &FlowKey) -> Option<Flow> {
+        match self.flow_table().get(key, 0) {
+            Ok(flow) => Some(flow),
+            Err(MapError::KeyNotFound) => None,
+            Err(error) => panic!("the flow table cannot be read: {error}"),
+        }
+    }
+
+    /// One slot of the expiry array.
+    pub(crate) fn slot(&mut self, index: u32) -> Slot {
+        let map = self
+            .datapath
+            .object()
+            .map("EXPIRY")
+            .expect("the object has it");
+        let slots: Array<_, Slot> = map.try_into().expect("it is an array");
+        slots.get(&index, 0).expect("it has this slot")
+    }
+
     pub(crate) fn flows(&mut self) -> std::collections::HashMap<FlowKey, Flow> {
+        self.flow_table()
+            .iter()
+            .map(|entry| entry.expect("the flow table can be read"))
+            .collect()
+    }
+
+    fn flow_table(&mut self) -> HashMap<&MapData, FlowKey, Flow> {
         let map = self
             .datapath
             .object()
             .map("FLOWS")
             .expect("the object has it");
-        let flows: HashMap<_, FlowKey, Flow> = map.try_into().expect("it is a hash map");
-        flows
-            .iter()
-            .map(|entry| entry.expect("the flow table can be read"))
-            .collect()
+        map.try_into().expect("it is a hash map")
     }
 }

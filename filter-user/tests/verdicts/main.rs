@@ -20,3 +20,5 @@ mod malformed;
 mod row;
 mod rules;
 mod shapes;
+mod traces;
+mod traffic;

@@ -1,11 +1,15 @@
 //! A row of a table: settings, frames, and what has to come of them.
 
-use std::{collections::HashMap, thread, time::Duration};
+use std::{
+    collections::HashMap,
+    thread,
+    time::{Duration, Instant},
+};
 
 use etherparse::EtherType;
 use filter_common::{
-    ClientHalf, Direction, Flags, Flow, FlowKey, Phase, Reason, Segment, SeqNum, ServerHalf, Ticks,
-    Verdict, segment::Options,
+    ClientHalf, Direction, Flags, Flow, FlowKey, Mode, Phase, Reason, Segment, SeqNum, ServerHalf,
+    Ticks, Verdict, policy::Configuration, segment::Options,
 };
 use filter_user::{
     counters::Counters,
@@ -206,7 +210,8 @@ impl Row {
     pub(crate) fn leaves(self, phases: &[Phase]) {
         let name = &self.name;
         let mut kernel = Kernel::load(&self.settings);
-        let mut host = Host::new(&self.settings);
+        let mut host = Host::new(in_milliseconds(&self.settings));
+        let start = Instant::now();
         let mut expected = [0; Reason::COUNT];
         // That takes time, which must not pass between two frames.
         for step in &self.steps {
@@ -230,7 +235,9 @@ impl Row {
             }
             assert_counted(&kernel.counters(), &Counters::from(expected), &at);
             assert_eq!(verdict, step.verdict, "{at}: the verdict");
-            let on_host = host.see(step.direction, &step.frame);
+            // A machine is up for a while when it runs programs, so its slots look expired.
+            let now = Ticks(milliseconds(start.elapsed()) + (1 << 24));
+            let on_host = host.see(step.direction, &step.frame, now);
             assert_eq!(on_host, step.reason, "{at}: the host's reason");
             assert_eq!(
                 timeless(&kernel.flows()),
@@ -242,6 +249,27 @@ impl Row {
         left.sort_by_key(|&phase| phase as u8);
         assert_eq!(left, phases, "{name}: phases of the flows that are left");
     }
+}
+
+/// The programs' configuration, but for a host whose ticks are milliseconds.
+fn in_milliseconds(settings: &Settings) -> Configuration {
+    let ticks = |duration| Ticks(milliseconds(duration).max(1));
+    Configuration {
+        secret: 7,
+        window: ticks(settings.window),
+        half_closed_lifetime: ticks(settings.half_closed_timeout),
+        closed_lifetime: ticks(settings.closed_timeout),
+        slot_mask: u32::MAX,
+        budget: settings.budget,
+        lan: u8::from(settings.role == Role::Lan),
+        enforce: u8::from(settings.mode == Mode::Enforce),
+        rst_guard: u8::from(settings.rst_guard),
+        ..Configuration::INERT
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    duration.as_millis().try_into().expect("no such timeout")
 }
 
 fn assert_counted(counters: &Counters, expected: &Counters, at: &str) {
