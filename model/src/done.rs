@@ -106,12 +106,12 @@ impl Done {
                 world.server.vanish();
                 Some(())
             }
-            Step::Pass(direction, index, refuses) => {
+            Step::Pass(direction, index, refuses, link) => {
                 left.refusals -= u8::from(refuses);
                 let packet = world.links[from(direction)].remove(index);
                 let judged = world
                     .gateway
-                    .pass(packet, direction, refuses, setup, mutant);
+                    .pass(packet, direction, refuses, link, setup, mutant);
                 self.goes_on(packet, direction, judged);
                 Some(())
             }

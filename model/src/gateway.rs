@@ -10,7 +10,7 @@ use crate::{
     mutant::Mutant,
     packet::{ACK, FC, FIN, FORGED, FS, LATER, OTHER_OPTIONS, Packet, RST, SYN},
     property::Property,
-    setup::{CLOSED_LIFETIME, Filter, Setup, WINDOW},
+    setup::{CLOSED_LIFETIME, Filter, Interfaces, Setup, WINDOW},
 };
 
 /// The present; what is past is moved away from it, so that equal states stay equal.
@@ -182,28 +182,56 @@ impl Gateway {
             late.read(copy, flow);
             overwrites = copy.client != flow.client;
         }
-        let judged = self.judge(&held, found, overwrites, false, setup, mutant);
+        let overwriting = Store {
+            overwrites,
+            refuses: false,
+            link: 0,
+        };
+        let judged = self.judge(&held, found, overwriting, setup, mutant);
         self.settle();
         Some((held, judged))
     }
 
-    /// Look-up, decision and store at once.
+    /// Look-up, decision and store at once; at each interface that the packet goes through.
+    /// `link`: which one it takes, where it takes one.
     pub fn pass(
         &mut self,
         packet: Packet,
         direction: Direction,
         refuses: bool,
+        link: u8,
         setup: &Setup,
         mutant: &Mutant,
     ) -> Judged {
-        let found = self.flow.map(|flow| (flow, self.element));
-        let held = Held {
-            packet,
-            direction,
-            disarmed: self.truth.disarmed,
-            found,
+        let links: &[u8] = match (setup.interfaces, direction) {
+            (Interfaces::One | Interfaces::Either, _) => &[link],
+            (Interfaces::Both, Direction::FromClient) => &[0, 1],
+            (Interfaces::Both, Direction::FromServer) => &[1, 0],
         };
-        let judged = self.judge(&held, found, false, refuses, setup, mutant);
+        let disarmed = self.truth.disarmed;
+        let mut judged = Judged {
+            reason: None,
+            passes: true,
+            violated: None,
+        };
+        for &link in links {
+            let found = self.flow.map(|flow| (flow, self.element));
+            let held = Held {
+                packet,
+                direction,
+                disarmed,
+                found,
+            };
+            let store = Store {
+                overwrites: false,
+                refuses,
+                link,
+            };
+            judged = self.judge(&held, found, store, setup, mutant);
+            if !judged.passes {
+                break;
+            }
+        }
         self.settle();
         judged
     }
@@ -219,8 +247,7 @@ impl Gateway {
         &mut self,
         held: &Held,
         found: Option<(Flow, u8)>,
-        overwrites: bool,
-        refuses: bool,
+        store: Store,
         setup: &Setup,
         mutant: &Mutant,
     ) -> Judged {
@@ -237,8 +264,8 @@ impl Gateway {
         };
         let copy = found.map(|(flow, _)| flow);
         let segment = packet.segment(*direction);
-        let (reason, change) = decide(copy, *direction, &segment, &policy, refuses, mutant);
-        if overwrites && matches!(change, Change::Client(_)) {
+        let (reason, change) = decide(copy, *direction, &segment, &policy, store, mutant);
+        if store.overwrites && matches!(change, Change::Client(_)) {
             self.truth.overwritten += 1;
         }
         let mut violated = None;
@@ -267,6 +294,17 @@ impl Gateway {
             violated,
         }
     }
+}
+
+/// How a CPU stores what was decided.
+#[derive(Clone, Copy)]
+struct Store {
+    /// Over what another one has stored since the look-up.
+    overwrites: bool,
+    /// The table takes no new flow.
+    refuses: bool,
+    /// The interface that it works for.
+    link: u8,
 }
 
 /// Carries effects out as the packet programs do, but on one flow, and later.
@@ -299,18 +337,22 @@ fn decide(
     direction: Direction,
     segment: &Segment,
     policy: &Policy,
-    refuses: bool,
+    store: Store,
     mutant: &Mutant,
 ) -> (Reason, Change) {
     let (mut seen, mut segment, mut policy) = (flow, *segment, *policy);
     (mutant.before)(&mut seen, direction, &mut segment, &mut policy);
     let mut table = Table {
         change: Change::Keep,
-        refuses,
+        refuses: store.refuses,
     };
     let reason = Machine {
         now: NOW,
-        link: 0,
+        link: if mutant.sees_one_interface {
+            0
+        } else {
+            store.link
+        },
         policy: &policy,
         effects: &mut table,
     }

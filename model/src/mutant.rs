@@ -21,6 +21,8 @@ pub struct Mutant {
     pub before: Before,
     /// What is stored.
     pub after: After,
+    /// Whether it takes all interfaces for one.
+    pub sees_one_interface: bool,
 }
 
 /// The machine as it is.
@@ -29,6 +31,7 @@ pub const NONE: Mutant = Mutant {
     setup: "",
     before: |_, _, _, _| {},
     after: |_, _, _, change| change,
+    sees_one_interface: false,
 };
 
 /// Whether the server has said nothing since the last answer, in the machine's eyes.
@@ -47,7 +50,7 @@ const fn lies(name: &'static str, setup: &'static str, before: Before) -> Mutant
         name,
         setup,
         before,
-        after: NONE.after,
+        ..NONE
     }
 }
 
@@ -55,8 +58,8 @@ const fn keeps(name: &'static str, setup: &'static str, after: After) -> Mutant 
     Mutant {
         name,
         setup,
-        before: NONE.before,
         after,
+        ..NONE
     }
 }
 
@@ -175,6 +178,12 @@ pub const ALL: &[Mutant] = &[
     lies("R1.5: no budget", "unseen", |_, _, _, policy| {
         policy.budget = u8::MAX;
     }),
+    Mutant {
+        name: "R1.6: all interfaces are one",
+        setup: "bridge",
+        sees_one_interface: true,
+        ..NONE
+    },
     lies(
         "R2 without Closed",
         "abort",

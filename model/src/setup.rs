@@ -33,6 +33,17 @@ pub enum Filter {
     },
 }
 
+/// The gateway's interfaces that are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interfaces {
+    /// One, to the servers.
+    One,
+    /// Two: each packet goes through both, as through a bridge and its port.
+    Both,
+    /// Two: each packet takes any of them.
+    Either,
+}
+
 /// How often each adversity may strike in one run. What is not limited here (the order of
 /// events, who is slow) is free.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -117,6 +128,8 @@ pub struct Setup {
     pub hooks: usize,
     /// How often a retransmission may be in vain before an endpoint gives up.
     pub timeouts: u8,
+    /// Which interfaces packets go through. More than one only without `hooks`.
+    pub interfaces: Interfaces,
     /// What the attacker sends, as a server and as a client.
     pub forgeries: (&'static [Packet], &'static [Packet]),
     /// Whether the attacker's numbers are right: endpoints then cannot tell.
@@ -151,6 +164,7 @@ impl Setup {
         server_is_near: false,
         room: 3,
         hooks: 0,
+        interfaces: Interfaces::One,
         timeouts: 8,
         forgeries: (&[], &[]),
         on_path: false,

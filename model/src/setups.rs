@@ -7,7 +7,7 @@ use filter_common::Mode;
 use crate::{
     client::Unasked,
     property::Property,
-    setup::{Claims, Filter, Limits, Setup, Stack},
+    setup::{Claims, Filter, Interfaces, Limits, Setup, Stack},
 };
 
 const NEVER: Limits = Setup::PLAIN.limits;
@@ -371,6 +371,32 @@ fn strikes(base: &Setup, more: u8) -> Vec<Setup> {
                 copies: 1,
                 early: 1,
                 ..NEVER
+            },
+            ..*base
+        },
+        Setup {
+            name: "bridge",
+            about: "each packet goes through two served interfaces, the fault, R1+R2",
+            filter: R1_AND_R2,
+            interfaces: Interfaces::Both,
+            claims: CURE,
+            limits: Limits {
+                losses: 2,
+                early: 1,
+                ..limits
+            },
+            ..*base
+        },
+        Setup {
+            name: "uplinks",
+            about: "the client's packets leave by either of two interfaces, the fault, R1+R2",
+            filter: R1_AND_R2,
+            interfaces: Interfaces::Either,
+            claims: CURE,
+            limits: Limits {
+                early: 1,
+                copies: more,
+                ..limits
             },
             ..*base
         },

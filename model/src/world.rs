@@ -9,7 +9,7 @@ use crate::{
     packet::{FIN, Link, MOST},
     property::Property,
     server::{Server, ServerState},
-    setup::{LINKS, Limits, Setup},
+    setup::{Interfaces, LINKS, Limits, Setup},
 };
 
 pub(crate) const CLIENT_TO_GATEWAY: usize = 0;
@@ -40,8 +40,8 @@ pub enum Step {
     ServerAborts(bool),
     /// Its machine restarts.
     ServerVanishes,
-    /// The gateway passes a packet on, or not; the table is full.
-    Pass(Direction, usize, bool),
+    /// The gateway passes a packet on, or not; the table is full; the interface.
+    Pass(Direction, usize, bool, u8),
     /// A CPU of the gateway takes a packet.
     Hold(Direction, usize),
     /// It decides; what it read late.
@@ -249,10 +249,14 @@ impl World {
                         steps.push(Step::Hold(direction, index));
                     }
                 } else {
-                    steps.push(Step::Pass(direction, index, false));
+                    steps.push(Step::Pass(direction, index, false, 0));
+                    if setup.interfaces == Interfaces::Either && direction == Direction::FromClient
+                    {
+                        steps.push(Step::Pass(direction, index, false, 1));
+                    }
                     let opens = self.links[from].packets()[index].has(FIN);
                     if left.refusals > 0 && direction == Direction::FromClient && opens {
-                        steps.push(Step::Pass(direction, index, true));
+                        steps.push(Step::Pass(direction, index, true, 0));
                     }
                 }
                 if unseen > 0 {
