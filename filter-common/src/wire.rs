@@ -141,8 +141,6 @@ pub struct Located {
     pub network: usize,
     /// Offset of the TCP header.
     pub transport: usize,
-    /// Octets from the IP header on, as that says; `None` where its length field is 0.
-    pub declared: Option<usize>,
     /// Control bits.
     pub flags: Flags,
     /// Hash of the oriented 4-tuple.
@@ -164,6 +162,10 @@ pub fn locate<F: Frame + ?Sized>(
     let ethernet = frame.header::<ETHERNET>(0).ok_or(Reason::Truncated)?;
     let mut ethertype = ethernet.be16(12);
     let mut network = ETHERNET;
+    // Before the tags, since most frames have none.
+    if ethertype == ETHERTYPE_IPV4 {
+        return locate_ipv4(frame, network, direction, secret);
+    }
     for _ in 0..MOST_VLAN_TAGS {
         if ethertype != ETHERTYPE_VLAN && ethertype != ETHERTYPE_QINQ {
             break;
@@ -203,16 +205,8 @@ fn locate_ipv4<F: Frame + ?Sized>(
     let (source, destination) = (ip.word(12), ip.word(16));
     let (client, server) = oriented(direction, source, destination);
     let hash = TupleHash::new(secret).words(client, server);
-    let declared = length(ip.be16(2), 0);
-    locate_tcp(
-        frame,
-        Version::V4,
-        network,
-        network.wrapping_add(header),
-        declared,
-        direction,
-        hash,
-    )
+    let transport = network.wrapping_add(header);
+    locate_tcp(frame, Version::V4, network, transport, direction, hash)
 }
 
 #[inline(always)]
@@ -243,16 +237,7 @@ fn locate_ipv6<F: Frame + ?Sized>(
             ip.word(server.wrapping_add(8)),
             ip.word(server.wrapping_add(12)),
         );
-    let declared = length(ip.be16(4), IPV6);
-    locate_tcp(
-        frame,
-        Version::V6,
-        network,
-        transport,
-        declared,
-        direction,
-        hash,
-    )
+    locate_tcp(frame, Version::V6, network, transport, direction, hash)
 }
 
 #[inline(always)]
@@ -261,7 +246,6 @@ fn locate_tcp<F: Frame + ?Sized>(
     version: Version,
     network: usize,
     transport: usize,
-    declared: Option<usize>,
     direction: Direction,
     hash: TupleHash,
 ) -> Result<Located, Reason> {
@@ -274,7 +258,6 @@ fn locate_tcp<F: Frame + ?Sized>(
         version,
         network,
         transport,
-        declared,
         flags,
         hash,
     })
@@ -294,15 +277,6 @@ const fn oriented_ports(direction: Direction, ports: u32) -> u32 {
     match direction {
         Direction::FromClient => ports,
         Direction::FromServer => ports.rotate_left(16),
-    }
-}
-
-#[inline(always)]
-fn length(field: u16, header: usize) -> Option<usize> {
-    if field == 0 {
-        None
-    } else {
-        Some(usize::from(field).wrapping_add(header))
     }
 }
 
@@ -352,6 +326,21 @@ const fn mapped(address: u32) -> [u32; 4] {
     [0, 0, 0xffff_u32.to_be(), address]
 }
 
+/// Octets from the IP header on, as that says; `None` where its length field is 0.
+#[inline(always)]
+fn declared<F: Frame + ?Sized>(frame: &F, located: &Located) -> Result<Option<usize>, Reason> {
+    let (field, before) = match located.version {
+        Version::V4 => (frame.header::<IPV4>(located.network), 0),
+        Version::V6 => (frame.header::<IPV6>(located.network), IPV6),
+    };
+    let at = match located.version {
+        Version::V4 => 2,
+        Version::V6 => 4,
+    };
+    let octets = field.ok_or(Reason::Truncated)?.be16(at);
+    Ok((octets != 0).then(|| usize::from(octets).wrapping_add(before)))
+}
+
 /// The facts of a located segment.
 ///
 /// # Errors
@@ -368,7 +357,7 @@ pub fn segment<F: Frame + ?Sized>(frame: &F, located: &Located) -> Result<Segmen
         return Err(Reason::BadHeader);
     }
     let on_wire = frame.len().wrapping_sub(located.network);
-    let datagram = match located.declared {
+    let datagram = match declared(frame, located)? {
         Some(octets) => octets,
         // A super-packet that is longer than the field can say (BIG TCP).
         None if on_wire > MOST_IP_OCTETS => on_wire,
