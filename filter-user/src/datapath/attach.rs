@@ -1,6 +1,6 @@
 //! Puts the programs on the hooks of one interface.
 
-use std::io;
+use std::{io, panic::resume_unwind, thread};
 
 use aya::{
     Ebpf,
@@ -19,6 +19,9 @@ use crate::settings::{Ingress, Settings, TcMode, XdpMode};
 /// The priority in clsact behind which nobody puts anything: filters that are given none
 /// start at 49152 and go down.
 const CLSACT_LAST: u16 = 65_000;
+
+const TC_INGRESS: &str = "lastack_ingress";
+const TC_EGRESS: &str = "lastack_egress";
 
 /// A hook that a program is attached to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -87,6 +90,11 @@ impl Links {
             tc: Vec::new(),
             clsact: None,
         };
+        let arriving = match settings.ingress {
+            Ingress::Auto | Ingress::Xdp => xdp_name(),
+            Ingress::Tc => TC_INGRESS,
+        };
+        load(ebpf, &[arriving, TC_EGRESS])?;
         match settings.ingress {
             Ingress::Xdp => links.attach_xdp(ebpf, interface, settings.xdp_mode)?,
             Ingress::Tc => {
@@ -114,7 +122,7 @@ impl Links {
             XdpMode::Auto | XdpMode::Native => (AyaMode::Driver, Hook::XdpNative, "native"),
             XdpMode::Generic => (AyaMode::Skb, Hook::XdpGeneric, "generic"),
         };
-        let program = xdp_program(ebpf)?;
+        let program: &mut Xdp = typed(ebpf, xdp_name())?;
         let attach = |program: &mut Xdp| {
             let id = program.attach_to_if_index(interface.index, mode)?;
             program.take_link(id)
@@ -151,10 +159,10 @@ impl Links {
             TcMode::Clsact => false,
         };
         let (name, hook) = match (side, tcx) {
-            (TcAttachType::Ingress, true) => ("lastack_ingress", Hook::TcxIngress),
-            (TcAttachType::Ingress, false) => ("lastack_ingress", Hook::ClsactIngress),
-            (_, true) => ("lastack_egress", Hook::TcxEgress),
-            (_, false) => ("lastack_egress", Hook::ClsactEgress),
+            (TcAttachType::Ingress, true) => (TC_INGRESS, Hook::TcxIngress),
+            (TcAttachType::Ingress, false) => (TC_INGRESS, Hook::ClsactIngress),
+            (_, true) => (TC_EGRESS, Hook::TcxEgress),
+            (_, false) => (TC_EGRESS, Hook::ClsactEgress),
         };
         let failed = |error| DatapathError::Tc {
             interface: interface.name.clone(),
@@ -182,7 +190,8 @@ impl Links {
                 ..NlOptions::default()
             })
         };
-        let program = tc_program(ebpf, name)?;
+        load(ebpf, &[name])?;
+        let program: &mut SchedClassifier = typed(ebpf, name)?;
         let attach = |program: &mut SchedClassifier| {
             let id = program.attach_with_options(&interface.name, side, options)?;
             program.take_link(id)
@@ -232,31 +241,44 @@ fn why_no_xdp(error: &DatapathError) -> Option<String> {
     matches!(error, DatapathError::XdpBusy(_)).then(|| "it has an XDP program already".to_owned())
 }
 
-/// The XDP program for this kernel, loaded.
-fn xdp_program(ebpf: &mut Ebpf) -> Result<&mut Xdp, DatapathError> {
+/// The XDP program for this kernel.
+fn xdp_name() -> &'static str {
     // Multi-buffer frames came with 5.18.
-    let name = if kernel_has(5, 18) {
+    if kernel_has(5, 18) {
         "lastack_xdp_mb"
     } else {
         "lastack_xdp"
-    };
-    let program: &mut Xdp = typed(ebpf, name)?;
-    if program.fd().is_err() {
-        program.load().map_err(|error| refused(name, error))?;
     }
-    Ok(program)
 }
 
-/// A TC program, loaded.
-fn tc_program<'a>(
-    ebpf: &'a mut Ebpf,
-    name: &'static str,
-) -> Result<&'a mut SchedClassifier, DatapathError> {
-    let program: &mut SchedClassifier = typed(ebpf, name)?;
-    if program.fd().is_err() {
-        program.load().map_err(|error| refused(name, error))?;
+/// Has the kernel verify those of these programs that it did not verify before. Side by side,
+/// since that is most of the time that a start takes.
+fn load(ebpf: &mut Ebpf, names: &[&'static str]) -> Result<(), DatapathError> {
+    thread::scope(|scope| {
+        let mut loading = Vec::new();
+        for (there, program) in ebpf.programs_mut() {
+            if let Some(&name) = names.iter().find(|&&name| name == there)
+                && program.fd().is_err()
+            {
+                loading.push((name, scope.spawn(|| load_one(program))));
+            }
+        }
+        for (name, thread) in loading {
+            thread
+                .join()
+                .unwrap_or_else(|panic| resume_unwind(panic))
+                .map_err(|error| refused(name, error))?;
+        }
+        Ok(())
+    })
+}
+
+fn load_one(program: &mut Program) -> Result<(), ProgramError> {
+    if let Program::Xdp(xdp) = program {
+        return xdp.load();
     }
-    Ok(program)
+    let classifier: &mut SchedClassifier = program.try_into()?;
+    classifier.load()
 }
 
 fn typed<'a, T>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut T, DatapathError>
