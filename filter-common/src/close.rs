@@ -5,7 +5,7 @@
 
 use crate::{
     flow::{Change, ClientHalf, Effects, Flow, Phase, ServerHalf},
-    policy::{Mode, Policy, Ticks},
+    policy::{Mode, Moment, Policy, Ticks},
     segment::{Direction, Flags, Options, Segment},
     verdict::Reason,
 };
@@ -64,6 +64,11 @@ impl<E: Effects> Machine<'_, E> {
     }
 
     #[inline(always)]
+    fn at(&self) -> Moment {
+        Moment::of(self.now)
+    }
+
+    #[inline(always)]
     fn client_segment(self, flow: Option<Flow>, segment: &Segment) -> Reason {
         if segment.flags.opens() {
             return self.client_fin(flow, segment);
@@ -102,7 +107,7 @@ impl<E: Effects> Machine<'_, E> {
         }
         if self.effects.create(ClientHalf {
             fin_end,
-            at: self.now,
+            at: self.at(),
             ..ClientHalf::default()
         }) {
             Reason::FlowCreated
@@ -180,7 +185,7 @@ impl<E: Effects> Machine<'_, E> {
             owed: asked.saturating_sub(1).clamp(0, 0xff) as u8,
             provoked: 0,
             link: self.link,
-            at: self.now,
+            at: self.at(),
             ..*client
         };
         self.effects.client(answer, self.policy.closed_lifetime);
@@ -214,7 +219,7 @@ impl<E: Effects> Machine<'_, E> {
     fn unsolicited(self, client: &ClientHalf, reason: Reason) -> Reason {
         let forwarded = ClientHalf {
             provoked: 1,
-            at: self.now,
+            at: self.at(),
             ..*client
         };
         self.effects.client(forwarded, self.policy.closed_lifetime);
@@ -225,12 +230,8 @@ impl<E: Effects> Machine<'_, E> {
     #[inline(always)]
     fn alive(self, flow: &Flow, reason: Reason) -> Reason {
         if flow.client.answered == 0 {
-            let client = ClientHalf {
-                at: self.now,
-                ..flow.client
-            };
-            self.effects
-                .client(client, self.policy.half_closed_lifetime);
+            let at = self.at();
+            self.effects.client_at(at, self.policy.half_closed_lifetime);
         }
         reason
     }
@@ -262,13 +263,8 @@ impl<E: Effects> Machine<'_, E> {
         if server.elicited == 0 && !closes {
             // A FIN that acknowledges less is a crossing close: that server ends in
             // TIME-WAIT and stays silent.
-            self.effects.server(
-                ServerHalf {
-                    at: self.now,
-                    ..*server
-                },
-                lifetime,
-            );
+            let at = self.at();
+            self.effects.server_at(at, lifetime);
             return Reason::ServerData;
         }
         let fin_end = if closes {
@@ -286,7 +282,7 @@ impl<E: Effects> Machine<'_, E> {
                 ServerHalf {
                     fin_end,
                     elicited,
-                    at: self.now,
+                    at: self.at(),
                 },
                 lifetime,
             );
@@ -296,13 +292,8 @@ impl<E: Effects> Machine<'_, E> {
                 Reason::ServerElicits
             };
         }
-        self.effects.server(
-            ServerHalf {
-                at: self.now,
-                ..*server
-            },
-            lifetime,
-        );
+        let at = self.at();
+        self.effects.server_at(at, lifetime);
         Reason::ServerQuiet
     }
 

@@ -5,7 +5,7 @@
 //! no lock.
 
 use crate::{
-    policy::{Policy, Ticks},
+    policy::{Moment, Policy, Ticks},
     seq::SeqNum,
 };
 
@@ -29,7 +29,7 @@ pub struct ClientHalf {
     pub link: u8,
     /// When the last segment was forwarded; once there was an answer, when the last
     /// segment that acknowledged exactly Fs was.
-    pub at: Ticks,
+    pub at: Moment,
 }
 
 /// What the server's segments have told.
@@ -42,8 +42,8 @@ pub struct ServerHalf {
     /// How many segments, from the FIN that acknowledged exactly Fc on, make a correct
     /// endpoint answer; 0: that FIN was not seen.
     pub elicited: u32,
-    /// When the last segment was seen; 0: none was.
-    pub at: Ticks,
+    /// When the last segment was seen, if any was.
+    pub at: Moment,
 }
 
 /// The state of one closing flow.
@@ -56,8 +56,11 @@ pub struct Flow {
     pub server: ServerHalf,
 }
 
+/// No padding: 20 octets and 12.
+const _: () = assert!(size_of::<Flow>() == 32);
+
 #[cfg(feature = "user")]
-// SAFETY: repr(C), integers only, no padding (see the test of its size).
+// SAFETY: repr(C), integers only, no padding.
 unsafe impl aya::Pod for Flow {}
 
 /// How far a flow is closed.
@@ -83,6 +86,10 @@ pub trait Effects {
     fn client(&mut self, client: ClientHalf, lifetime: Ticks);
     /// Stores the server's half, likewise.
     fn server(&mut self, server: ServerHalf, lifetime: Ticks);
+    /// Stores [`ClientHalf::at`] and nothing else, likewise.
+    fn client_at(&mut self, at: Moment, lifetime: Ticks);
+    /// Stores [`ServerHalf::at`] and nothing else, likewise.
+    fn server_at(&mut self, at: Moment, lifetime: Ticks);
     /// Removes the flow.
     fn forget(&mut self);
 }
@@ -98,6 +105,10 @@ pub enum Change {
     Client(ClientHalf),
     /// Store the server's half.
     Server(ServerHalf),
+    /// Store when the client's half was touched.
+    ClientAt(Moment),
+    /// Store when the server's half was touched.
+    ServerAt(Moment),
     /// Remove the flow.
     Forget,
 }
@@ -114,8 +125,12 @@ impl Change {
             }
             (Self::Client(client), Some(flow)) => flow.client = client,
             (Self::Server(server), Some(flow)) => flow.server = server,
+            (Self::ClientAt(at), Some(flow)) => flow.client.at = at,
+            (Self::ServerAt(at), Some(flow)) => flow.server.at = at,
             (Self::Forget, _) => *flow = None,
-            (Self::Keep, _) | (Self::Client(_) | Self::Server(_), None) => {}
+            (Self::Keep, _)
+            | (Self::Client(_) | Self::Server(_) | Self::ClientAt(_) | Self::ServerAt(_), None) => {
+            }
         }
     }
 }
@@ -132,6 +147,14 @@ impl Effects for Change {
 
     fn server(&mut self, server: ServerHalf, _lifetime: Ticks) {
         *self = Self::Server(server);
+    }
+
+    fn client_at(&mut self, at: Moment, _lifetime: Ticks) {
+        *self = Self::ClientAt(at);
+    }
+
+    fn server_at(&mut self, at: Moment, _lifetime: Ticks) {
+        *self = Self::ServerAt(at);
     }
 
     fn forget(&mut self) {
@@ -166,12 +189,8 @@ impl Flow {
     /// When a segment last touched it.
     #[inline(always)]
     #[must_use]
-    pub fn touched(&self) -> Ticks {
-        if self.client.at > self.server.at {
-            self.client.at
-        } else {
-            self.server.at
-        }
+    pub fn touched(&self) -> Moment {
+        self.client.at.later(self.server.at)
     }
 
     /// Whether it was idle for longer than it lives.

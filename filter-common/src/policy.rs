@@ -9,11 +9,61 @@
 pub struct Ticks(pub u64);
 
 impl Ticks {
-    /// The time from `earlier` to `self`; zero where the clock ran backwards.
+    /// The time from `earlier` to `self`; zero where the clock ran backwards, or where
+    /// `earlier` is more than 2^31 ticks ago.
     #[inline(always)]
     #[must_use]
-    pub const fn since(self, earlier: Self) -> Self {
-        Self(self.0.saturating_sub(earlier.0))
+    pub const fn since(self, earlier: Moment) -> Self {
+        let span = Moment::of(self).0.wrapping_sub(earlier.0).cast_signed();
+        if span < 0 {
+            Self(0)
+        } else {
+            Self(span.cast_unsigned() as u64)
+        }
+    }
+}
+
+/// A recent instant, as a flow keeps it: the lower half of [`Ticks`], in serial arithmetic.
+///
+/// A flow that nothing touched for 2^31 ticks (three weeks at 1000 a second) looks young again.
+/// It then drops what has both of its exact sequence numbers, as it would have done before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub struct Moment(u32);
+
+impl Moment {
+    /// No instant.
+    pub const NEVER: Self = Self(0);
+
+    /// The instant of the full clock.
+    #[inline(always)]
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "serial arithmetic wraps")]
+    pub const fn of(ticks: Ticks) -> Self {
+        match ticks.0 as u32 {
+            0 => Self(1),
+            lower => Self(lower),
+        }
+    }
+
+    /// The later of two, [`NEVER`](Self::NEVER) before any other.
+    #[inline(always)]
+    #[must_use]
+    pub const fn later(self, other: Self) -> Self {
+        let is_later = other.0.wrapping_sub(self.0).cast_signed() > 0;
+        if self.0 == 0 || is_later && other.0 != 0 {
+            other
+        } else {
+            self
+        }
+    }
+
+    /// The full clock's instant, seen from `now`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn seen_from(self, now: Ticks) -> Ticks {
+        let ahead = self.0.wrapping_sub(Self::of(now).0).cast_signed();
+        Ticks(now.0.wrapping_add_signed(ahead as i64))
     }
 }
 
@@ -117,3 +167,41 @@ unsafe impl aya::Pod for Configuration {}
 pub const MOST_INTERFACES: u32 = 256;
 /// How far from `ifindex % MOST_INTERFACES` on an interface's entry may be.
 pub const INTERFACE_PROBES: u32 = 4;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_moment_is_as_old_as_the_instant_that_it_was_made_of(
+            then in any::<u32>().prop_map(u64::from),
+            age in 0..1_u64 << 31,
+        ) {
+            let (then, now) = (then + (1 << 32), then + (1 << 32) + age);
+            let moment = Moment::of(Ticks(then));
+            // One instant in 2^32 counts as the next.
+            let slack = u64::from(then.trailing_zeros() >= 32);
+            let since = Ticks(now).since(moment).0;
+            prop_assert!(since <= age && since + slack >= age);
+            let seen = moment.seen_from(Ticks(now)).0;
+            prop_assert!(seen >= then && seen <= then + slack);
+        }
+
+        #[test]
+        fn the_later_moment_is_later(then in 0..u64::MAX / 2, age in 1..1_u64 << 31) {
+            let (first, second) = (Moment::of(Ticks(then)), Moment::of(Ticks(then + age)));
+            prop_assert_eq!(first.later(second), second);
+            prop_assert_eq!(second.later(first), second);
+            prop_assert_eq!(first.later(Moment::NEVER), first);
+            prop_assert_eq!(Moment::NEVER.later(first), first);
+        }
+    }
+
+    #[test]
+    fn a_clock_that_ran_backwards_has_come_no_further() {
+        assert_eq!(Ticks(5).since(Moment::of(Ticks(7))), Ticks(0));
+    }
+}

@@ -4,8 +4,8 @@
 use aya_ebpf::{bindings::BPF_ANY, helpers::bpf_jiffies64};
 use aya_log_ebpf::debug;
 use filter_common::{
-    ClientHalf, Direction, Effects, Flow, FlowKey, Machine, Reason, Segment, ServerHalf, Ticks,
-    Verdict,
+    ClientHalf, Direction, Effects, Flow, FlowKey, Machine, Moment, Reason, Segment, ServerHalf,
+    Ticks, Verdict,
     expiry::{self, Slot},
     wire::{self, Frame},
 };
@@ -128,7 +128,8 @@ fn judge(facts: &Facts, direction: Direction, slot: *mut Slot, now: Ticks) -> Re
         key,
         found,
         slot,
-        before: flow.map(|flow| expiry::deadline(flow.touched(), flow.lifetime(&policy))),
+        before: flow
+            .map(|flow| expiry::deadline(flow.touched().seen_from(now), flow.lifetime(&policy))),
         now,
     };
     let machine = Machine {
@@ -180,6 +181,24 @@ impl Effects for Table<'_> {
         if let Some(flow) = self.found {
             // SAFETY: a live map value, of which this direction writes the server's half.
             unsafe { (*flow).server = server };
+            self.keep_for(lifetime);
+        }
+    }
+
+    #[inline(always)]
+    fn client_at(&mut self, at: Moment, lifetime: Ticks) {
+        if let Some(flow) = self.found {
+            // SAFETY: as above; a word.
+            unsafe { (*flow).client.at = at };
+            self.keep_for(lifetime);
+        }
+    }
+
+    #[inline(always)]
+    fn server_at(&mut self, at: Moment, lifetime: Ticks) {
+        if let Some(flow) = self.found {
+            // SAFETY: as above; a word.
+            unsafe { (*flow).server.at = at };
             self.keep_for(lifetime);
         }
     }

@@ -2,7 +2,7 @@
 //! onlooker who knows the truth has seen pass.
 
 use filter_common::{
-    Change, ClientHalf, Direction, Effects, Flow, Machine, Mode, Policy, Reason, Segment,
+    Change, ClientHalf, Direction, Effects, Flow, Machine, Mode, Moment, Policy, Reason, Segment,
     ServerHalf, Ticks, Verdict,
 };
 
@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The present; what is past is moved away from it, so that equal states stay equal.
-const NOW: Ticks = Ticks(100);
+pub(crate) const NOW: Ticks = Ticks(100);
 /// The age from which on nothing that happened matters.
 const OLDEST: u8 = 4;
 
@@ -135,9 +135,10 @@ impl Gateway {
 
     /// A step of the clock.
     pub fn tick(&mut self) {
-        let age = |at: &mut Ticks| {
-            if at.0 != 0 {
-                at.0 = (at.0 - 1).max(NOW.0 - u64::from(OLDEST));
+        let age = |at: &mut Moment| {
+            if *at != Moment::NEVER {
+                let before = at.seen_from(NOW).0 - 1;
+                *at = Moment::of(Ticks(before.max(NOW.0 - u64::from(OLDEST))));
             }
         };
         let held = self.held.iter_mut().flatten();
@@ -280,7 +281,7 @@ impl Gateway {
                 change.apply(&mut self.flow);
             }
             // A store to an element that is no longer the flow's is lost.
-            Change::Client(_) | Change::Server(_) => {
+            Change::Client(_) | Change::Server(_) | Change::ClientAt(_) | Change::ServerAt(_) => {
                 if found.is_some_and(|(_, element)| element == self.element) {
                     change.apply(&mut self.flow);
                 }
@@ -324,6 +325,14 @@ impl Effects for Table {
 
     fn server(&mut self, server: ServerHalf, lifetime: Ticks) {
         self.change.server(server, lifetime);
+    }
+
+    fn client_at(&mut self, at: Moment, lifetime: Ticks) {
+        self.change.client_at(at, lifetime);
+    }
+
+    fn server_at(&mut self, at: Moment, lifetime: Ticks) {
+        self.change.server_at(at, lifetime);
     }
 
     fn forget(&mut self) {

@@ -2,8 +2,10 @@
 //! lied to about what it sees, or overheard wrongly.
 
 use filter_common::{
-    Change, Direction, Flags, Flow, Phase, Policy, Reason, Segment, Ticks, segment::Options,
+    Change, Direction, Flags, Flow, Moment, Phase, Policy, Reason, Segment, Ticks, segment::Options,
 };
+
+use crate::gateway::NOW;
 
 /// Changes what the machine gets.
 pub type Before = fn(&mut Option<Flow>, Direction, &mut Segment, &mut Policy);
@@ -283,7 +285,7 @@ pub const ALL: &[Mutant] = &[
                 let mut invented = Flow::default();
                 invented.client.fin_end = segment.seq;
                 invented.server.fin_end = segment.ack;
-                invented.client.at = Ticks(u64::MAX);
+                invented.client.at = Moment::of(NOW);
                 believes_closed(&mut invented);
                 *flow = Some(invented);
             }

@@ -173,7 +173,7 @@ impl Known<'_> {
         } else {
             self.policy.half_closed_lifetime
         };
-        now.since(server.max(client.unwrap_or_default())) > lifetime
+        Ticks(now.0 - server.max(client.unwrap_or_default()).0) > lifetime
     }
 
     fn drops(&self, from: usize, count: usize) -> usize {
@@ -304,7 +304,7 @@ fn client(flow: &Known<'_>, event: &Event) -> Reason {
         return Reason::OtherSequence;
     }
     let last = flow.last_acknowledgment(count).unwrap_or_default();
-    if event.at.since(last) > policy.window {
+    if Ticks(event.at.0 - last.0) > policy.window {
         return Reason::WindowOver;
     }
     if flow.drops(0, count) >= usize::from(policy.budget) {

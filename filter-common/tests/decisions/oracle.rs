@@ -2,7 +2,7 @@
 //!
 //! It knows no expiry; its traces are shorter than any lifetime.
 
-use filter_common::{Direction, Flags, Mode, Policy, Reason, Segment, SeqNum, Ticks};
+use filter_common::{Direction, Flags, Mode, Moment, Policy, Reason, Segment, SeqNum, Ticks};
 
 use crate::connection::{FIN_ACK, before};
 
@@ -134,7 +134,7 @@ pub(crate) fn is_unasked(history: &[Seen], segment: &Segment, now: Ticks, policy
         .is_some_and(|answer| Some(answer) > asked);
     let in_time = close
         .last(Close::acknowledges)
-        .is_some_and(|index| now.since(close.seen[index].now) <= policy.window);
+        .is_some_and(|index| now.since(Moment::of(close.seen[index].now)) <= policy.window);
     let drops = close
         .seen
         .iter()

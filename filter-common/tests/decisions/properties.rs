@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use filter_common::{
-    ClientHalf, Direction, Flags, Flow, Mode, Policy, Reason, Segment, SeqNum, ServerHalf, Ticks,
-    Verdict, decide, segment::Options,
+    ClientHalf, Direction, Flags, Flow, Mode, Moment, Policy, Reason, Segment, SeqNum, ServerHalf,
+    Ticks, Verdict, decide, segment::Options,
 };
 use proptest::{prelude::*, sample::select};
 
@@ -115,12 +115,12 @@ fn flow() -> impl Strategy<Value = Option<Flow>> {
                     owed,
                     provoked,
                     link: 0,
-                    at: Ticks(a),
+                    at: Moment::of(Ticks(a)),
                 },
                 server: ServerHalf {
                     fin_end: fs,
                     elicited,
-                    at: Ticks(b),
+                    at: Moment::of(Ticks(b)),
                 },
             },
         ),
@@ -217,7 +217,7 @@ proptest! {
                 (_, Verdict::Drop) if acknowledges => {
                     drops += 1;
                     let last: Ticks = forwarded.expect("an ACK was let through before");
-                    prop_assert!(connection.now.since(last) <= policy.window);
+                    prop_assert!(connection.now.since(Moment::of(last)) <= policy.window);
                 }
                 (_, Verdict::Pass) if acknowledges => forwarded = Some(connection.now),
                 _ => {}

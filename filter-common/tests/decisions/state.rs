@@ -1,7 +1,8 @@
 //! How a flow comes, lives and goes.
 
 use filter_common::{
-    Change, ClientHalf, Direction, Flags, Flow, Phase, Reason, Segment, SeqNum, Ticks, decide,
+    Change, ClientHalf, Direction, Flags, Flow, Moment, Phase, Reason, Segment, SeqNum, Ticks,
+    decide,
 };
 
 use crate::connection::{
@@ -40,6 +41,12 @@ fn a_flow_that_was_not_stored_is_counted_as_that() {
             panic!("there is no flow");
         }
         fn server(&mut self, _: filter_common::ServerHalf, _: Ticks) {
+            panic!("there is no flow");
+        }
+        fn client_at(&mut self, _: Moment, _: Ticks) {
+            panic!("there is no flow");
+        }
+        fn server_at(&mut self, _: Moment, _: Ticks) {
             panic!("there is no flow");
         }
         fn forget(&mut self) {
@@ -106,7 +113,7 @@ fn a_fin_that_ends_elsewhere_makes_the_flow_anew() {
     let fresh = Flow {
         client: ClientHalf {
             fin_end: FC.plus(1),
-            at: START,
+            at: Moment::of(START),
             ..ClientHalf::default()
         },
         ..Flow::default()
@@ -274,6 +281,12 @@ fn effects_keep_the_flow_for_as_long_as_it_may_live() {
         fn server(&mut self, _: filter_common::ServerHalf, lifetime: Ticks) {
             self.0.push(lifetime);
         }
+        fn client_at(&mut self, _: Moment, lifetime: Ticks) {
+            self.0.push(lifetime);
+        }
+        fn server_at(&mut self, _: Moment, lifetime: Ticks) {
+            self.0.push(lifetime);
+        }
         fn forget(&mut self) {}
     }
     let mut trace = vec![
@@ -325,10 +338,13 @@ fn each_direction_writes_its_own_half_only() {
         for segment in [client_fin(), last_ack(), server_fin(), reset()] {
             let Connection { flow, now, policy } = &connection;
             let change = |direction| decide(*flow, direction, &segment, *now, policy).change;
-            assert!(!matches!(change(Direction::FromClient), Change::Server(_)));
+            assert!(!matches!(
+                change(Direction::FromClient),
+                Change::Server(_) | Change::ServerAt(_)
+            ));
             assert!(!matches!(
                 change(Direction::FromServer),
-                Change::Client(_) | Change::Create(_)
+                Change::Client(_) | Change::ClientAt(_) | Change::Create(_)
             ));
         }
     }

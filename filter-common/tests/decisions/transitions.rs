@@ -248,8 +248,8 @@ fn describe(flow: Option<Flow>, change: Change) -> String {
         Change::Keep => return String::new(),
         Change::Forget => return "forget".to_owned(),
         Change::Create(client) => return format!("create, Fc {}", client.fin_end.0),
-        Change::Client(_) => "client:",
-        Change::Server(_) => "server:",
+        Change::Client(_) | Change::ClientAt(_) => "client:",
+        Change::Server(_) | Change::ServerAt(_) => "server:",
     };
     let (old, new) = flow
         .zip(after)

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use filter_common::{
-    ClientHalf, Direction, Effects, Flow, FlowKey, Machine, Policy, Reason, ServerHalf, Ticks,
+    ClientHalf, Direction, Effects, Flow, FlowKey, Machine, Moment, Policy, Reason, ServerHalf,
+    Ticks,
     expiry::{self, Slot},
     policy::Configuration,
     wire::{self, Frame, Located},
@@ -113,7 +114,9 @@ impl Host {
         let found = place.flow;
         let mut table = Table {
             place,
-            before: found.map(|flow| expiry::deadline(flow.touched(), flow.lifetime(&policy))),
+            before: found.map(|flow| {
+                expiry::deadline(flow.touched().seen_from(now), flow.lifetime(&policy))
+            }),
             now,
             policy: &policy,
         };
@@ -174,6 +177,20 @@ impl Effects for Table<'_> {
     fn server(&mut self, server: ServerHalf, lifetime: Ticks) {
         if let Some(flow) = &mut self.place.flow {
             flow.server = server;
+            self.keep_for(lifetime);
+        }
+    }
+
+    fn client_at(&mut self, at: Moment, lifetime: Ticks) {
+        if let Some(flow) = &mut self.place.flow {
+            flow.client.at = at;
+            self.keep_for(lifetime);
+        }
+    }
+
+    fn server_at(&mut self, at: Moment, lifetime: Ticks) {
+        if let Some(flow) = &mut self.place.flow {
+            flow.server.at = at;
             self.keep_for(lifetime);
         }
     }

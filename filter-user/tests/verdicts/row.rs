@@ -8,8 +8,8 @@ use std::{
 
 use etherparse::EtherType;
 use filter_common::{
-    ClientHalf, Direction, Flags, Flow, FlowKey, Mode, Phase, Reason, Segment, SeqNum, ServerHalf,
-    Ticks, Verdict, policy::Configuration, segment::Options,
+    ClientHalf, Direction, Flags, Flow, FlowKey, Mode, Moment, Phase, Reason, Segment, SeqNum,
+    ServerHalf, Ticks, Verdict, policy::Configuration, segment::Options,
 };
 use filter_user::{
     counters::Counters,
@@ -296,11 +296,11 @@ fn assert_counted(counters: &Counters, expected: &Counters, at: &str) {
 fn timeless(flows: &HashMap<FlowKey, Flow>) -> HashMap<FlowKey, Flow> {
     let without_times = |flow: &Flow| Flow {
         client: ClientHalf {
-            at: Ticks(0),
+            at: Moment::NEVER,
             ..flow.client
         },
         server: ServerHalf {
-            at: Ticks(0),
+            at: Moment::NEVER,
             ..flow.server
         },
     };

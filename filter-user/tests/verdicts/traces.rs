@@ -12,6 +12,10 @@ use filter_common::{
     wire::{Frame, OptionOctets},
 };
 use filter_user::settings::{Role, Settings};
+use nix::{
+    sys::time::TimeSpec,
+    time::{ClockId, clock_getres, clock_gettime},
+};
 
 use crate::{
     frames::TIMESTAMPS,
@@ -35,6 +39,7 @@ const COPIED_WHOLE: usize = 256;
 /// Octets of an Ethernet header, the least that the first buffer holds.
 const ETHERNET: usize = 14;
 
+const COARSE: ClockId = ClockId::CLOCK_MONOTONIC_COARSE;
 const JIFFY: Duration = Duration::from_millis(4);
 
 fn enforce() -> Settings {
@@ -301,6 +306,7 @@ fn least_octets(frame: &[u8]) -> usize {
 struct Clock {
     kernel: Kernel,
     fin: Vec<u8>,
+    last: Ticks,
 }
 
 impl Clock {
@@ -308,15 +314,32 @@ impl Clock {
         let mut kernel = Kernel::load(&Settings::default());
         kernel.verify(Program::Egress);
         let fin = Shape::default().frame(Direction::FromClient, CLIENT_FIN);
-        Self { kernel, fin }
+        // Near enough to tell which half of the numbers it is in.
+        // <https://github.com/torvalds/linux/blob/v6.18/include/linux/jiffies.h> INITIAL_JIFFIES
+        let hertz = 1_000_000_000 / clock(clock_getres(COARSE));
+        let seconds = clock(clock_gettime(COARSE)) / 1_000_000_000;
+        let initial = u64::from(u32::MAX) + 1 - 300 * hertz;
+        Self {
+            kernel,
+            fin,
+            last: Ticks(initial + seconds * hertz),
+        }
     }
 
     fn now(&mut self) -> Ticks {
         self.kernel.run(Program::Egress, &self.fin);
         let flows = self.kernel.flows();
         let flow = flows.values().next().expect("the FIN has made a flow");
-        flow.client.at
+        self.last = flow.client.at.seen_from(self.last);
+        self.last
     }
+}
+
+fn clock(time: nix::Result<TimeSpec>) -> u64 {
+    let time = Duration::from(time.expect("every kernel has this clock"));
+    time.as_nanos()
+        .try_into()
+        .expect("up for less than 584 years")
 }
 
 /// A frame as the XDP program for one buffer reads it, which has no helper to copy from it.
