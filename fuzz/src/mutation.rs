@@ -288,7 +288,7 @@ fn ip(random: &mut Rng) -> Ip {
         };
     }
     let many = *random
-        .choice(&[0, 0, 0, 1, 1, 2, 3, 5, 9])
+        .choice(&[0, 0, 0, 1, 1, 2, 3, 5, 6, 7, 7, 9])
         .unwrap_or(&0_usize);
     Ip::V6 {
         client: Ipv6Addr::from_bits(random.u128(..)),

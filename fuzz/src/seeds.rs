@@ -1,9 +1,10 @@
-//! What the committed corpus was grown from: for each class of frames, and for each reason,
-//! the shortest inputs of many that reach it.
+//! What the committed corpus was grown from: the shortest of many inputs for each class of frames
+//! from each origin, and for each reason behind each other one.
 
 use std::collections::BTreeMap;
 
 use fastrand::Rng;
+use filter_common::Reason;
 
 use crate::{close, mutation, traffic, wire};
 
@@ -16,37 +17,47 @@ const MOST_OCTETS: usize = 4096;
 pub fn of(target: &str) -> Vec<Vec<u8>> {
     let mut random = Rng::with_seed(SEED);
     match target {
-        "wire" => shortest(200_000, |kept| {
-            let (_, octets) = mutation::frame(&mut random);
-            let class = wire::check(&octets).map(|class| class as u8);
-            kept(octets, class.into_iter().collect());
+        "wire" => shortest(200_000, || {
+            let (origin, octets) = mutation::frame(&mut random);
+            let class = wire::check(&octets).into_iter();
+            let reached = class.map(|class| (class as u8, origin as u8)).collect();
+            (octets, reached)
         }),
-        "close" => shortest(20_000, |kept| {
+        "close" => shortest(20_000, || {
             let octets = close::random(&mut random);
-            let reasons = close::check(&octets).unwrap_or_default();
-            kept(octets, reasons.iter().map(|&reason| reason as u8).collect());
+            let reached = close::check(&octets).map(|reasons| pairs(&reasons));
+            (octets, reached.unwrap_or_default())
         }),
-        "traffic" => shortest(20_000, |kept| {
+        "traffic" => shortest(20_000, || {
             let octets = traffic::random(&mut random);
-            let reasons = traffic::check(&octets).unwrap_or_default();
-            kept(octets, reasons.iter().map(|&reason| reason as u8).collect());
+            let reached = traffic::check(&octets).map(|reasons| pairs(&reasons));
+            (octets, reached.unwrap_or_default())
         }),
         _ => Vec::new(),
     }
 }
 
+/// What an input reaches.
+type Reached = Vec<(u8, u8)>;
+
+fn pairs(reasons: &[Reason]) -> Reached {
+    let pairs = reasons.iter().zip(reasons.iter().skip(1));
+    pairs
+        .map(|(&before, &reason)| (before as u8, reason as u8))
+        .collect()
+}
+
 /// The shortest of `count` inputs for each thing that they reach.
-fn shortest(count: usize, mut next: impl FnMut(&mut dyn FnMut(Vec<u8>, Vec<u8>))) -> Vec<Vec<u8>> {
-    let mut best: BTreeMap<u8, Vec<u8>> = BTreeMap::new();
+fn shortest(count: usize, mut next: impl FnMut() -> (Vec<u8>, Reached)) -> Vec<Vec<u8>> {
+    let mut best: BTreeMap<(u8, u8), Vec<u8>> = BTreeMap::new();
     for _ in 0..count {
-        next(&mut |octets, reached| {
-            for thing in reached {
-                let longer = |known: &Vec<u8>| known.len() > octets.len();
-                if octets.len() <= MOST_OCTETS && best.get(&thing).is_none_or(longer) {
-                    best.insert(thing, octets.clone());
-                }
+        let (octets, reached) = next();
+        for thing in reached {
+            let longer = |known: &Vec<u8>| known.len() > octets.len();
+            if octets.len() <= MOST_OCTETS && best.get(&thing).is_none_or(longer) {
+                best.insert(thing, octets.clone());
             }
-        });
+        }
     }
     let mut inputs: Vec<_> = best.into_values().collect();
     inputs.sort();

@@ -242,22 +242,19 @@ impl Effects for Table<'_> {
             client,
             ..Flow::default()
         };
-        self.maps.flows.insert(self.key, flow);
-        self.keep_for(self.policy.half_closed_lifetime);
+        self.store(flow, self.policy.half_closed_lifetime);
         true
     }
 
     fn client(&mut self, client: ClientHalf, lifetime: Ticks) {
-        if let Some(flow) = self.maps.flows.get_mut(&self.key) {
-            flow.client = client;
-            self.keep_for(lifetime);
+        if let Some(flow) = self.maps.flows.get(&self.key) {
+            self.store(Flow { client, ..*flow }, lifetime);
         }
     }
 
     fn server(&mut self, server: ServerHalf, lifetime: Ticks) {
-        if let Some(flow) = self.maps.flows.get_mut(&self.key) {
-            flow.server = server;
-            self.keep_for(lifetime);
+        if let Some(flow) = self.maps.flows.get(&self.key) {
+            self.store(Flow { server, ..*flow }, lifetime);
         }
     }
 
@@ -268,6 +265,13 @@ impl Effects for Table<'_> {
 }
 
 impl Table<'_> {
+    fn store(&mut self, flow: Flow, lifetime: Ticks) {
+        self.maps.flows.insert(self.key, flow);
+        self.keep_for(lifetime);
+        let last = Ticks(self.now.0 + flow.lifetime(self.policy).0);
+        self.short_lived |= !expiry::is_live(self.maps.slots[self.slot], last);
+    }
+
     fn keep_for(&mut self, lifetime: Ticks) {
         let deadline = expiry::deadline(self.now, lifetime);
         let slot = &mut self.maps.slots[self.slot];
@@ -275,6 +279,5 @@ impl Table<'_> {
             *slot = renewed;
         }
         self.maps.writers[self.slot].insert(self.key);
-        self.short_lived |= !expiry::is_live(*slot, Ticks(self.now.0 + lifetime.0));
     }
 }

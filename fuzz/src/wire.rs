@@ -65,6 +65,8 @@ fn compare(octets: &[u8], direction: Direction) -> Result<Class, String> {
         Err(Reason::ExtensionHeader) => extension_header(octets, &theirs),
         Err(_) => None,
     };
+    let tagged = tags(&ethertypes(octets)) > 2;
+    let class = class.filter(|&class| !tagged || class == Class::ThirdTag);
     class.ok_or_else(|| format!("{ours:?}, but etherparse: {theirs:?}"))
 }
 
@@ -147,7 +149,7 @@ fn segment(
             if located.transport != transport {
                 return Err(format!("{located:?}, but etherparse: TCP at {transport}"));
             }
-            return Ok(Some(Class::Segment));
+            Class::Segment
         }
         Answer::Bad(SliceError::Ipv6Exts(ipv6_exts::HeaderError::HopByHopNotAtStart)) => {
             Class::LateHopByHop
@@ -169,7 +171,8 @@ fn segment(
     Ok(Some(class))
 }
 
-/// What etherparse refuses as a whole it reads header by header.
+/// What etherparse refuses as a whole it reads header by header; what it takes, too, and then
+/// no bound of ours is exceeded.
 fn parts(octets: &[u8], direction: Direction, found: &Found) -> Result<(), String> {
     let (located, ..) = found;
     let datagram = &octets[located.network..];
