@@ -1,5 +1,5 @@
 //! What the committed corpus was grown from: the shortest of many inputs for each class of frames
-//! from each origin, and for each reason behind each other one.
+//! from each origin, and for each reason in each mode.
 
 use std::collections::BTreeMap;
 
@@ -25,13 +25,15 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         }),
         "close" => shortest(20_000, || {
             let octets = close::random(&mut random);
-            let reached = close::check(&octets).map(|reasons| pairs(&reasons));
-            (octets, reached.unwrap_or_default())
+            let reasons = close::check(&octets).unwrap_or_default();
+            let reached = in_mode(&octets, &reasons);
+            (octets, reached)
         }),
         "traffic" => shortest(20_000, || {
             let octets = traffic::random(&mut random);
-            let reached = traffic::check(&octets).map(|reasons| pairs(&reasons));
-            (octets, reached.unwrap_or_default())
+            let reasons = traffic::check(&octets).unwrap_or_default();
+            let reached = in_mode(&octets, &reasons);
+            (octets, reached)
         }),
         _ => Vec::new(),
     }
@@ -40,11 +42,10 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
 /// What an input reaches.
 type Reached = Vec<(u8, u8)>;
 
-fn pairs(reasons: &[Reason]) -> Reached {
-    let pairs = reasons.iter().zip(reasons.iter().skip(1));
-    pairs
-        .map(|(&before, &reason)| (before as u8, reason as u8))
-        .collect()
+/// The first octet of a trace holds its modes.
+fn in_mode(octets: &[u8], reasons: &[Reason]) -> Reached {
+    let mode = octets.first().copied().unwrap_or_default();
+    reasons.iter().map(|&reason| (reason as u8, mode)).collect()
 }
 
 /// The shortest of `count` inputs for each thing that they reach.
