@@ -11,6 +11,7 @@ use clap::Args;
 
 use crate::{
     apt::{self, Tool},
+    linker::cache,
     machine::{Call, Here, Machine},
     process::{Clock, visibly},
     workspace,
@@ -50,26 +51,26 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Finds cargo-fuzz, or installs it beside the other programs of cargo's.
+/// Finds cargo-fuzz, or installs it where the other tools are kept.
 fn ensure(machine: &dyn Machine) -> Result<PathBuf> {
-    if let Some(found) = find(machine) {
+    let root = cache(machine).join(format!("cargo-fuzz-{VERSION}"));
+    let own = root.join("bin/cargo-fuzz");
+    if let Some(found) = machine.program("cargo-fuzz") {
         return Ok(found);
+    }
+    if machine.exists(&own) {
+        return Ok(own);
     }
     machine.say(&format!(
         "installing cargo-fuzz {VERSION} (about a minute): it builds and runs the fuzz targets"
     ));
     let install = ["install", "cargo-fuzz", "--version", VERSION, "--locked"];
-    machine.change(&Call::new(&workspace::cargo_program(), &install))?;
-    find(machine).context("cargo-fuzz was installed, but is not found")
-}
-
-fn find(machine: &dyn Machine) -> Option<PathBuf> {
-    let home = machine.variable("CARGO_HOME").map(PathBuf::from);
-    let home = home.or_else(|| Some(Path::new(&machine.variable("HOME")?).join(".cargo")));
-    machine.program("cargo-fuzz").or_else(|| {
-        let own = home?.join("bin/cargo-fuzz");
-        machine.exists(&own).then_some(own)
-    })
+    let root_option = ["--root", &root.to_string_lossy()];
+    machine.change(&Call::new(
+        &workspace::cargo_program(),
+        &[&install[..], &root_option].concat(),
+    ))?;
+    Ok(own)
 }
 
 /// A cargo-fuzz command. Nothing here is unsafe, so that no sanitizer is needed, and with none a
@@ -111,7 +112,10 @@ fn fuzz(cargo_fuzz: &Path, target: &str, seconds: u32) -> Result<()> {
     let log = String::from_utf8_lossy(&output.stderr);
     let elapsed = clock.seconds();
     if !output.status.success() {
-        bail!("{target}, after {elapsed} s: {}", crash(target, &log));
+        bail!(
+            "{target}, after {elapsed} s: {}",
+            crash(cargo_fuzz, target, &log)
+        );
     }
     let figures = Figures::parse(&log)
         .with_context(|| format!("libFuzzer said nothing of what it did with {target}"))?;
@@ -149,7 +153,7 @@ impl Figures {
 }
 
 /// What broke, which input did it, and how to see it again; or the end of the log.
-fn crash(target: &str, log: &str) -> String {
+fn crash(cargo_fuzz: &Path, target: &str, log: &str) -> String {
     let artefact = log
         .lines()
         .find_map(|line| line.split_once("Test unit written to "))
@@ -164,14 +168,31 @@ fn crash(target: &str, log: &str) -> String {
         .nth(1)
         .unwrap_or("it did not end well");
     format!(
-        "{what}\n  input: {artefact}\n  again: cargo fuzz run --sanitizer=none \
-         --features=libfuzzer --debug-assertions {target} {artefact}"
+        "{what}\n  input: {artefact}\n  again: {} fuzz run --sanitizer=none \
+         --features=libfuzzer --debug-assertions {target} {artefact}",
+        cargo_fuzz.display()
     )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::setup::fake::Fake;
+
+    #[test]
+    fn cargo_fuzz_is_taken_from_path_or_installed_apart() {
+        let there = Fake::user().program("cargo-fuzz");
+        assert_eq!(ensure(&there).unwrap(), Path::new("/bin/cargo-fuzz"));
+        assert!(there.changes().is_empty());
+        let bare = Fake::user();
+        let installed = ensure(&bare).unwrap();
+        let [change] = &bare.changes()[..] else {
+            panic!("{:?}", bare.changes())
+        };
+        let root = installed.ancestors().nth(2).unwrap();
+        assert!(change.contains("install cargo-fuzz --version"), "{change}");
+        assert!(change.ends_with(&root.to_string_lossy()[..]), "{change}");
+    }
 
     #[test]
     fn libfuzzers_last_line_is_parsed() {
@@ -192,12 +213,14 @@ mod tests {
         let log = "thread '<unnamed>' panicked at fuzz/fuzz_targets/wire.rs:7:9:\n\
                    Ok(x), but etherparse: y\n\
                    artifact_prefix='/c/fuzz/artifacts/wire/'; Test unit written to /c/fuzz/artifacts/wire/crash-1\n";
-        let text = crash("wire", log);
+        let text = crash(Path::new("/bin/cargo-fuzz"), "wire", log);
         assert!(text.starts_with("Ok(x), but etherparse: y\n"), "{text}");
         assert!(
             text.ends_with("wire /c/fuzz/artifacts/wire/crash-1"),
             "{text}"
         );
-        assert_eq!(crash("wire", "error: no\nspace"), "error: no\n    space");
+        assert!(text.contains("again: /bin/cargo-fuzz fuzz run"), "{text}");
+        let text = crash(Path::new("/bin/cargo-fuzz"), "wire", "error: no\nspace");
+        assert_eq!(text, "error: no\n    space");
     }
 }
