@@ -278,14 +278,18 @@ impl<E: Effects> Machine<'_, E> {
                 0 => 1,
                 count => count,
             };
-            self.effects.server(
-                ServerHalf {
-                    fin_end,
-                    elicited,
-                    at: self.at(),
-                },
-                lifetime,
-            );
+            let told = ServerHalf {
+                fin_end,
+                elicited,
+                at: self.at(),
+            };
+            // With another Fs it is not Closed any more, and lives longer.
+            let lifetime = Flow {
+                server: told,
+                ..flow
+            }
+            .lifetime(self.policy);
+            self.effects.server(told, lifetime);
             return if server.elicited == 0 {
                 Reason::ServerFin
             } else {

@@ -100,15 +100,20 @@ fn parse_llvm(text: &str) -> Option<u32> {
     version.split('.').next()?.trim().parse().ok()
 }
 
-/// Outside the checkout: a fresh clone or a `cargo clean` does not cost another build.
 fn kept_in(machine: &dyn Machine, kind: &str) -> PathBuf {
-    let cache = machine
+    cache(machine).join(format!("bpf-linker-{VERSION}-{kind}"))
+}
+
+/// Where tools are kept: outside the checkout, so that a fresh clone or a `cargo clean` does not
+/// cost another build.
+pub(crate) fn cache(machine: &dyn Machine) -> PathBuf {
+    machine
         .variable("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .or_else(|| Some(Path::new(&machine.variable("HOME")?).join(".cache")))
         .filter(|cache| cache.is_absolute())
-        .unwrap_or_else(|| workspace::root().join("target"));
-    cache.join(format!("lastack/bpf-linker-{VERSION}-{kind}"))
+        .unwrap_or_else(|| workspace::root().join("target"))
+        .join("lastack")
 }
 
 /// Where an LLVM of this major has the library that bpf-linker links to.

@@ -25,6 +25,12 @@ pub(crate) fn run() -> Result<()> {
         "-D",
         "warnings",
     ]))?;
+    visibly(
+        workspace::cargo(["clippy", "--package=fuzz", "--bins"])
+            .args(["--features=libfuzzer", "--", "-D", "warnings"])
+            // Nothing is linked, so that libFuzzer need not be built.
+            .env("CUSTOM_LIBFUZZER_PATH", "/dev/null"),
+    )?;
     ensure_clippy(&conf)?;
     let on_bpf = ["--package=filter-ebpf", "--target", TARGET];
     visibly(

@@ -5,6 +5,7 @@ mod build;
 mod build_and_run;
 mod ci;
 mod conf;
+mod fuzz;
 mod linker;
 mod lint;
 mod machine;
@@ -39,6 +40,8 @@ enum Verb {
     Test(test::Arguments),
     /// Explores every run of a small close through the state machine, then breaks it
     Model(model::Arguments),
+    /// Feeds arbitrary bytes to the parser and the state machine, for a while
+    Fuzz(fuzz::Arguments),
     /// Checks format, clippy (host and BPF target) and the documentation
     Lint,
     /// What continuous integration runs: lint, test, then model
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Verb::BuildAndRun(arguments) => build_and_run::run(&arguments),
         Verb::Test(arguments) => test::run(&arguments),
         Verb::Model(arguments) => model::run(&arguments),
+        Verb::Fuzz(arguments) => fuzz::run(&arguments),
         Verb::Lint => lint::run(),
         Verb::Ci => ci::run(),
     };

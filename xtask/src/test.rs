@@ -39,6 +39,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         visibly(&mut workspace::cargo([
             "test",
             "--package=filter-common",
+            "--package=fuzz",
             "--package=model",
             "--package=xtask",
         ]))?;

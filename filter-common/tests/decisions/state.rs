@@ -300,6 +300,8 @@ fn effects_keep_the_flow_for_as_long_as_it_may_live() {
         (Direction::FromClient, last_ack()),
     ];
     trace.extend([(Direction::FromClient, last_ack()); 5]);
+    // A FIN that ends elsewhere: the flow is not Closed any more.
+    trace.push((Direction::FromServer, segment(FIN_ACK, FS, FC)));
     // With the closed lifetime as the longer one, too.
     let long = filter_common::Policy {
         closed_lifetime: Ticks(7_200_000),
