@@ -39,7 +39,7 @@ reasons! {
     /// TCP, but of no closing flow. Not counted.
     NoFlow = "no_flow",
 
-    /// Neither IPv4, IPv6 nor ARP behind at most two VLAN tags; TCP may be in it.
+    /// Neither IPv4, IPv6 nor ARP behind at most two VLAN tags and PPPoE; TCP may be in it.
     EtherType = "ethertype",
     /// A fragment that holds TCP.
     Fragment = "fragment",

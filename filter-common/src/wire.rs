@@ -106,6 +106,8 @@ fn octets<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
 
 const ETHERNET: usize = 14;
 const VLAN_TAG: usize = 4;
+/// The header of RFC 2516, section 4, and PPP's protocol field.
+const PPPOE: usize = 8;
 const IPV4: usize = 20;
 const IPV6: usize = 40;
 const TCP: usize = 20;
@@ -114,6 +116,7 @@ const TCP: usize = 20;
 const PROTOCOL_TCP: u8 = 6;
 /// 802.1Q and 802.1ad tags: a customer's within a provider's.
 const MOST_VLAN_TAGS: usize = 2;
+const MOST_NETWORK_OFFSET: usize = ETHERNET + MOST_VLAN_TAGS * VLAN_TAG + PPPOE;
 /// The largest length that fits into an IP header.
 const MOST_IP_OCTETS: usize = 0xffff;
 
@@ -121,7 +124,18 @@ const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_ARP: u16 = 0x0806;
 const ETHERTYPE_VLAN: u16 = 0x8100;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
+const ETHERTYPE_PPPOE_DISCOVERY: u16 = 0x8863;
+const ETHERTYPE_PPPOE_SESSION: u16 = 0x8864;
 const ETHERTYPE_QINQ: u16 = 0x88a8;
+
+/// What packets of an interface begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// An Ethernet header.
+    Ethernet,
+    /// The IP header.
+    Ip,
+}
 
 /// The version of the IP header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,7 +161,7 @@ pub struct Located {
     pub hash: u32,
 }
 
-/// Finds the TCP header of an Ethernet frame.
+/// Finds the TCP header of a packet.
 ///
 /// # Errors
 ///
@@ -155,6 +169,27 @@ pub struct Located {
 /// understood.
 #[inline(always)]
 pub fn locate<F: Frame + ?Sized>(
+    frame: &F,
+    link: Link,
+    direction: Direction,
+    secret: u64,
+) -> Result<Located, Reason> {
+    match link {
+        Link::Ethernet => locate_ethernet(frame, direction, secret),
+        Link::Ip => {
+            // The shorter of the two headers.
+            let ip = frame.header::<IPV4>(0).ok_or(Reason::Truncated)?;
+            match ip.byte(0) >> 4 {
+                4 => locate_ipv4(frame, 0, direction, secret),
+                6 => locate_ipv6(frame, 0, direction, secret),
+                _ => Err(Reason::EtherType),
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn locate_ethernet<F: Frame + ?Sized>(
     frame: &F,
     direction: Direction,
     secret: u64,
@@ -174,10 +209,40 @@ pub fn locate<F: Frame + ?Sized>(
         ethertype = tag.be16(2);
         network = network.wrapping_add(VLAN_TAG);
     }
+    if ethertype == ETHERTYPE_PPPOE_SESSION {
+        ethertype = pppoe(frame, network)?;
+        // So that all ways through tags and sessions become one.
+        network = frame.forgotten(network.wrapping_add(PPPOE));
+        if network > MOST_NETWORK_OFFSET {
+            return Err(Reason::BadHeader);
+        }
+    }
     match ethertype {
         ETHERTYPE_IPV4 => locate_ipv4(frame, network, direction, secret),
         ETHERTYPE_IPV6 => locate_ipv6(frame, network, direction, secret),
-        ETHERTYPE_ARP => Err(Reason::NotTcp),
+        ETHERTYPE_ARP | ETHERTYPE_PPPOE_DISCOVERY => Err(Reason::NotTcp),
+        _ => Err(Reason::EtherType),
+    }
+}
+
+/// The EtherType of what a PPPoE session carries.
+#[inline(always)]
+fn pppoe<F: Frame + ?Sized>(frame: &F, offset: usize) -> Result<u16, Reason> {
+    /// Version 1, type 1, code 0 (RFC 2516, section 6).
+    const SESSION_DATA: u16 = 0x1100;
+    // <https://www.iana.org/assignments/ppp-numbers>
+    const PPP_IPV4: u16 = 0x0021;
+    const PPP_IPV6: u16 = 0x0057;
+    /// From here on they control a link or a network protocol.
+    const PPP_CONTROL: u16 = 0x8000;
+    let header = frame.header::<PPPOE>(offset).ok_or(Reason::Truncated)?;
+    if header.be16(0) != SESSION_DATA {
+        return Err(Reason::BadHeader);
+    }
+    match header.be16(6) {
+        PPP_IPV4 => Ok(ETHERTYPE_IPV4),
+        PPP_IPV6 => Ok(ETHERTYPE_IPV6),
+        PPP_CONTROL.. => Err(Reason::NotTcp),
         _ => Err(Reason::EtherType),
     }
 }

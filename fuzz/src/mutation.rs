@@ -99,7 +99,9 @@ fn network(octets: &[u8]) -> usize {
     let tags = octets[12..]
         .chunks(4)
         .take_while(|tag| matches!(tag, [0x81 | 0x91, 0, ..] | [0x88, 0xa8, ..]));
-    14 + 4 * tags.count()
+    let header = 14 + 4 * tags.count();
+    let is_session = octets.get(header - 2..header) == Some(&[0x88, 0x64]);
+    header + 8 * usize::from(is_session)
 }
 
 /// Changes an octet, or some, of a frame of at least 54.
@@ -243,6 +245,7 @@ fn well_formed(random: &mut Rng) -> Frame {
     };
     Frame {
         tags: std::iter::repeat_with(|| tag(random)).take(tags).collect(),
+        pppoe: random.u8(..8) == 0,
         client_port: random.u16(..),
         server_port: random.u16(..),
         tcp_options: tcp_options(random),

@@ -137,7 +137,7 @@ pub fn check(octets: &[u8]) -> Result<Vec<Reason>, String> {
             frame,
         } = step;
         now = Ticks(now.0 + pause);
-        let reason = match wire::locate(frame, direction, SECRET) {
+        let reason = match wire::locate(frame, wire::Link::Ethernet, direction, SECRET) {
             Err(reason) => reason,
             Ok(located) => maps
                 .examine(frame, &located, direction, now, &policy)

@@ -33,7 +33,10 @@ const MOST_IP_OCTETS: usize = 0xffff;
 ///
 /// Says where the parsers differ though no [`Class`] allows it, or what else is broken.
 pub fn check(octets: &[u8]) -> Result<Class, String> {
-    let [there, back] = DIRECTIONS.map(|direction| compare(octets, direction));
+    let [there, back] = DIRECTIONS.map(|direction| match session(octets) {
+        None => compare(octets, direction),
+        Some(session) => in_session(octets, &session, direction),
+    });
     let (there, back) = (there?, back?);
     if there == back {
         Ok(there)
@@ -44,12 +47,61 @@ pub fn check(octets: &[u8]) -> Result<Class, String> {
 
 /// What the filter's parser says of a frame.
 fn parse(octets: &[u8], direction: Direction) -> Result<(Located, FlowKey, Segment), Reason> {
-    let located = wire::locate(octets, direction, SECRET)?;
+    let located = wire::locate(octets, wire::Link::Ethernet, direction, SECRET)?;
     Ok((
         located,
         wire::key(octets, &located, direction)?,
         wire::segment(octets, &located)?,
     ))
+}
+
+/// What is behind a PPPoE EtherType, as RFC 2516 has it.
+enum Session {
+    /// A frame without the session, which is so many octets in.
+    Carries(Vec<u8>),
+    /// Nothing that is IP.
+    Nothing(Reason),
+}
+
+fn session(octets: &[u8]) -> Option<Session> {
+    let types = ethertypes(octets);
+    let tags = tags(&types);
+    let header = 14 + 4 * tags;
+    let nothing = match types.get(tags).filter(|_| tags <= 2)?.0 {
+        0x8863 => Reason::NotTcp,
+        0x8864 => match *octets.get(header..header + 8).unwrap_or_default() {
+            [0x11, 0, .., 0, protocol @ (0x21 | 0x57)] => {
+                let ethertype = if protocol == 0x21 { 0x0800 } else { 0x86dd_u16 };
+                let mut carried = octets.to_vec();
+                carried.drain(header..header + 8);
+                carried[header - 2..header].copy_from_slice(&ethertype.to_be_bytes());
+                return Some(Session::Carries(carried));
+            }
+            [0x11, 0, .., 0x80..=0xff, _] => Reason::NotTcp,
+            [0x11, 0, ..] => Reason::EtherType,
+            [] => Reason::Truncated,
+            _ => Reason::BadHeader,
+        },
+        _ => return None,
+    };
+    Some(Session::Nothing(nothing))
+}
+
+fn in_session(octets: &[u8], session: &Session, direction: Direction) -> Result<Class, String> {
+    let facts = |parsed: Result<Found, Reason>, moved: usize| {
+        parsed.map(|(located, key, segment)| {
+            let offsets = [located.network, located.transport].map(|offset| offset + moved);
+            (offsets, located.hash, key, segment)
+        })
+    };
+    let ours = facts(parse(octets, direction), 0);
+    match session {
+        Session::Nothing(reason) if ours == Err(*reason) => Ok(Class::NoSession),
+        Session::Carries(frame) if ours == facts(parse(frame, direction), 8) => {
+            compare(frame, direction).map(|_| Class::Session)
+        }
+        Session::Nothing(_) | Session::Carries(_) => Err(format!("in a session: {ours:?}")),
+    }
 }
 
 fn compare(octets: &[u8], direction: Direction) -> Result<Class, String> {

@@ -1,14 +1,13 @@
 //! IPv6 extension headers.
 
-use super::{ETHERNET, Frame, Header as _, IPV6, MOST_VLAN_TAGS, PROTOCOL_TCP, VLAN_TAG};
+use super::{Frame, Header as _, IPV6, MOST_NETWORK_OFFSET, PROTOCOL_TCP};
 use crate::verdict::Reason;
 
 /// RFC 8200, section 4.1, has an order in which each appears once, one of them twice.
 const MOST_EXTENSION_HEADERS: usize = 6;
 /// No host needs more for those; it bounds the offset for the kernel's verifier.
 const MOST_EXTENSION_OCTETS: usize = 512;
-const MOST_TRANSPORT_OFFSET: usize =
-    ETHERNET + MOST_VLAN_TAGS * VLAN_TAG + IPV6 + MOST_EXTENSION_OCTETS;
+const MOST_TRANSPORT_OFFSET: usize = MOST_NETWORK_OFFSET + IPV6 + MOST_EXTENSION_OCTETS;
 
 /// Walks the extension headers (RFC 8200, section 4) from `offset` on; gives the offset of the
 /// TCP header behind them.

@@ -14,6 +14,8 @@ pub(crate) struct Frame {
     pub(crate) direction: Direction,
     /// The outermost first.
     pub(crate) tags: Vec<EtherType>,
+    /// Whether it is within a PPPoE session.
+    pub(crate) pppoe: bool,
     pub(crate) ip: Ip,
     pub(crate) client_port: u16,
     pub(crate) server_port: u16,
@@ -84,6 +86,7 @@ impl Frame {
         Self {
             direction,
             tags: Vec::new(),
+            pppoe: false,
             ip,
             client_port: 49_152,
             server_port: 80,
@@ -93,14 +96,29 @@ impl Frame {
         }
     }
 
+    /// From the Ethernet header on.
     pub(crate) fn octets(&self) -> Vec<u8> {
-        let tcp = self.tcp();
-        let (ethertype, ip) = self.network(tcp.len());
+        let mut datagram = self.datagram();
+        let mut ethertype = match self.ip {
+            Ip::V4 { .. } => EtherType::IPV4,
+            Ip::V6 { .. } => EtherType::IPV6,
+        };
+        if self.pppoe {
+            datagram.splice(0..0, session(ethertype, datagram.len()));
+            ethertype = EtherType(0x8864);
+        }
         let mut frame = self.link(ethertype);
-        frame.extend(ip);
-        frame.extend(tcp);
+        frame.extend(datagram);
         frame.resize(frame.len() + self.padding, 0xee);
         frame
+    }
+
+    /// From the IP header on, without padding.
+    pub(crate) fn datagram(&self) -> Vec<u8> {
+        let tcp = self.tcp();
+        let mut datagram = self.network(tcp.len());
+        datagram.extend(tcp);
+        datagram
     }
 
     fn oriented<T>(&self, client: T, server: T) -> (T, T) {
@@ -133,7 +151,7 @@ impl Frame {
         octets
     }
 
-    fn network(&self, transport: usize) -> (EtherType, Vec<u8>) {
+    fn network(&self, transport: usize) -> Vec<u8> {
         let fits = "the datagram fits into its length field";
         match &self.ip {
             Ip::V4 {
@@ -158,7 +176,7 @@ impl Frame {
                 };
                 header.set_payload_len(transport).expect(fits);
                 header.header_checksum = header.calc_header_checksum();
-                (EtherType::IPV4, header.to_bytes().to_vec())
+                header.to_bytes().to_vec()
             }
             Ip::V6 {
                 client,
@@ -181,7 +199,7 @@ impl Frame {
                     ..Ipv6Header::default()
                 };
                 octets.splice(0..0, header.to_bytes());
-                (EtherType::IPV6, octets)
+                octets
             }
         }
     }
@@ -205,6 +223,18 @@ impl Frame {
         }
         octets
     }
+}
+
+/// The header of a PPPoE session's frame and the PPP protocol: RFC 2516, section 4.
+fn session(ethertype: EtherType, datagram: usize) -> Vec<u8> {
+    let protocol: u16 = if ethertype == EtherType::IPV4 {
+        0x0021
+    } else {
+        0x0057
+    };
+    let length = u16::try_from(datagram + 2).expect("it fits into its length field");
+    let fields = [0x1100, 0x0bad, length, protocol];
+    fields.into_iter().flat_map(u16::to_be_bytes).collect()
 }
 
 impl Extension {

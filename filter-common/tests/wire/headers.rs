@@ -1,7 +1,11 @@
 //! Tags, IP headers, extension headers, fragments.
 
 use etherparse::{EtherType, IpNumber};
-use filter_common::{Direction, Flags, Reason, Segment, SeqNum, segment::Options};
+use filter_common::{
+    Direction, Flags, Reason, Segment, SeqNum,
+    segment::Options,
+    wire::{self, Link},
+};
 
 use crate::{
     frames::{Extension, Frame, Ip, TIMESTAMPS, V4, V6, v6},
@@ -73,6 +77,62 @@ fn up_to_two_tags_of_either_kind_are_looked_through() {
 }
 
 #[test]
+fn sessions_of_pppoe_are_looked_into_behind_tags_too() {
+    for tags in [vec![], vec![VLAN], vec![QINQ, VLAN]] {
+        for ip in [V4, V6, v6(&[HOP_BY_HOP, DESTINATION])] {
+            assert_understood(&Frame {
+                tags: tags.clone(),
+                pppoe: true,
+                padding: 7,
+                ..frame(ip)
+            });
+        }
+    }
+}
+
+#[test]
+fn what_a_session_carries_besides_ip_passes_for_its_reason() {
+    let whole = Frame {
+        pppoe: true,
+        ..frame(V4)
+    };
+    for (at, octets, expected) in [
+        (14, [0x21, 0], Reason::BadHeader),
+        (14, [0x11, 0xa7], Reason::BadHeader),
+        (20, [0xc0, 0x21], Reason::NotTcp),
+        (20, [0x80, 0x57], Reason::NotTcp),
+        (20, [0x00, 0xfd], Reason::EtherType),
+        (20, [0x00, 0x2d], Reason::EtherType),
+    ] {
+        let mut frame = whole.octets();
+        frame[at..at + 2].copy_from_slice(&octets);
+        let parsed = parse(&frame, Direction::FromClient);
+        assert_eq!(parsed, Err(expected), "{octets:02x?} at {at}");
+    }
+    let cut = &whole.octets()[..21];
+    assert_eq!(parse(cut, Direction::FromClient), Err(Reason::Truncated));
+}
+
+#[test]
+fn without_an_ethernet_header_the_version_tells() {
+    for ip in [V4, V6, v6(&[HOP_BY_HOP])] {
+        let frame = frame(ip);
+        let parse = |octets: &[u8], link| {
+            let located = wire::locate(octets, link, Direction::FromClient, 7)?;
+            let segment = wire::segment(octets, &located)?;
+            Ok((wire::key(octets, &located, Direction::FromClient)?, segment))
+        };
+        let bare = parse(&frame.datagram(), Link::Ip);
+        assert_eq!(bare, parse(&frame.octets(), Link::Ethernet));
+        assert_eq!(bare.map(|(_, segment)| segment), Ok(SEGMENT));
+        let mut other = frame.datagram();
+        other[0] = 0x55;
+        assert_eq!(parse(&other, Link::Ip), Err(Reason::EtherType));
+        assert_eq!(parse(&[], Link::Ip), Err(Reason::Truncated));
+    }
+}
+
+#[test]
 fn tags_and_directions_are_not_part_of_the_key() {
     let there = frame(V6);
     let back = Frame {
@@ -92,7 +152,7 @@ fn other_ethertypes_are_counted_and_arp_is_not() {
         (0x0026, Reason::EtherType),
         (0x88cc, Reason::EtherType),
         (0x8847, Reason::EtherType),
-        (0x8864, Reason::EtherType),
+        (0x8863, Reason::NotTcp),
     ] {
         let mut octets = frame(V4).octets();
         octets[12..14].copy_from_slice(&u16::to_be_bytes(ethertype));

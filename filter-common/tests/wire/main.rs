@@ -14,7 +14,7 @@ const SECRET: u64 = 0x0123_4567_89ab_cdef;
 
 /// All that is to be known of a frame.
 fn parse(frame: &[u8], direction: Direction) -> Result<(FlowKey, Segment), Reason> {
-    let located = wire::locate(frame, direction, SECRET)?;
+    let located = wire::locate(frame, wire::Link::Ethernet, direction, SECRET)?;
     Ok((
         wire::key(frame, &located, direction)?,
         wire::segment(frame, &located)?,

@@ -95,6 +95,7 @@ fn frame() -> impl Strategy<Value = Frame> {
                 Frame {
                     direction,
                     tags,
+                    pppoe: false,
                     ip,
                     client_port,
                     server_port,
@@ -186,8 +187,8 @@ proptest! {
         };
         let answer = Frame { direction: other, tags: Vec::new(), ..frame.clone() };
         let (there, back) = (frame.octets(), answer.octets());
-        let located = wire::locate(&there[..], frame.direction, secret).expect("whole");
-        let answered = wire::locate(&back[..], other, secret).expect("whole");
+        let located = wire::locate(&there[..], wire::Link::Ethernet, frame.direction, secret).expect("whole");
+        let answered = wire::locate(&back[..], wire::Link::Ethernet, other, secret).expect("whole");
         prop_assert_eq!(located.hash, answered.hash);
         prop_assert_eq!(
             wire::key(&there[..], &located, frame.direction),

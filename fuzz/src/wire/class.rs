@@ -43,6 +43,10 @@ classes! {
     /// The type 0x9100, which some vendors used for double tags before 802.1ad, is no tag to us, as
     /// it is none to Linux.
     VendorTag,
+    /// They have no PPPoE. Of what a session carries both say the same, or one of these.
+    Session,
+    /// They have no PPPoE. What is not a session's data behind a whole header carries no TCP.
+    NoSession,
     /// They look into unencrypted MACsec. On a macsec interface the kernel has removed it; on the
     /// one below it passes.
     Macsec,
