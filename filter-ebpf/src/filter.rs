@@ -66,7 +66,7 @@ fn examine<P: Packet, F: Frame>(
     frame: &F,
     direction: Direction,
 ) -> Result<Verdict, Reason> {
-    let located = wire::locate(frame, direction, configuration::secret())?;
+    let located = wire::locate(frame, packet.link(), direction, configuration::secret())?;
     let slot = EXPIRY
         .get_ptr_mut(located.hash & configuration::slot_mask())
         .ok_or(Reason::NoFlow)?;

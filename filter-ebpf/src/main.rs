@@ -21,7 +21,7 @@ use aya_ebpf::{
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
-use filter_common::Verdict;
+use filter_common::{Verdict, wire::Link};
 
 use crate::{
     filter::{Hook, filter},
@@ -43,13 +43,28 @@ fn lastack_xdp_mb(context: XdpContext) -> u32 {
 /// TC on arriving packets.
 #[classifier]
 fn lastack_ingress(context: TcContext) -> i32 {
-    tc_action(filter(&Buffer::new(&context), Hook::Ingress))
+    tc_action(filter(
+        &Buffer::new(&context, Link::Ethernet),
+        Hook::Ingress,
+    ))
 }
 
 /// TC on leaving packets.
 #[classifier]
 fn lastack_egress(context: TcContext) -> i32 {
-    tc_action(filter(&Buffer::new(&context), Hook::Egress))
+    tc_action(filter(&Buffer::new(&context, Link::Ethernet), Hook::Egress))
+}
+
+/// The same, arriving, on an interface without an Ethernet header.
+#[classifier]
+fn lastack_ingress_ip(context: TcContext) -> i32 {
+    tc_action(filter(&Buffer::new(&context, Link::Ip), Hook::Ingress))
+}
+
+/// The same, leaving, on an interface without an Ethernet header.
+#[classifier]
+fn lastack_egress_ip(context: TcContext) -> i32 {
+    tc_action(filter(&Buffer::new(&context, Link::Ip), Hook::Egress))
 }
 
 #[inline(always)]

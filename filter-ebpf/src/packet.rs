@@ -15,7 +15,7 @@ use aya_ebpf::{
     helpers::{bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
     programs::{TcContext, XdpContext},
 };
-use filter_common::wire::{Frame, Header, MOST_OPTION_OCTETS, OptionOctets};
+use filter_common::wire::{Frame, Header, Link, MOST_OPTION_OCTETS, OptionOctets};
 
 /// Octets of a frame that are copied when its headers cannot be read in place: tags, an
 /// IPv6 header, some extension headers and the longest TCP header.
@@ -27,6 +27,11 @@ pub(crate) trait Packet {
     fn in_place(&self) -> InPlace<'_, Self>
     where
         Self: Sized;
+
+    /// What it begins with.
+    fn link(&self) -> Link {
+        Link::Ethernet
+    }
 
     /// Octets on the wire.
     fn len(&self) -> usize;
@@ -134,12 +139,15 @@ fn xdp_interface(context: &XdpContext) -> u32 {
 }
 
 /// A socket buffer.
-pub(crate) struct Buffer<'a>(&'a TcContext);
+pub(crate) struct Buffer<'a> {
+    context: &'a TcContext,
+    link: Link,
+}
 
 impl<'a> Buffer<'a> {
     #[inline(always)]
-    pub(crate) fn new(context: &'a TcContext) -> Self {
-        Self(context)
+    pub(crate) fn new(context: &'a TcContext, link: Link) -> Self {
+        Self { context, link }
     }
 }
 
@@ -148,26 +156,31 @@ impl Packet for Buffer<'_> {
     fn in_place(&self) -> InPlace<'_, Self> {
         InPlace {
             packet: self,
-            start: self.0.data(),
-            end: self.0.data_end(),
+            start: self.context.data(),
+            end: self.context.data_end(),
         }
     }
 
     #[inline(always)]
+    fn link(&self) -> Link {
+        self.link
+    }
+
+    #[inline(always)]
     fn len(&self) -> usize {
-        self.0.len() as usize
+        self.context.len() as usize
     }
 
     #[inline(always)]
     fn interface(&self) -> u32 {
         // SAFETY: the context is the program's own.
-        unsafe { (*self.0.as_ptr().cast::<__sk_buff>()).ifindex }
+        unsafe { (*self.context.as_ptr().cast::<__sk_buff>()).ifindex }
     }
 
     #[inline(always)]
     fn copy(&self, offset: u32, target: *mut u8, length: u32) -> bool {
         // SAFETY: `target` has room for `length` octets.
-        unsafe { bpf_skb_load_bytes(self.0.as_ptr(), offset, target.cast(), length) == 0 }
+        unsafe { bpf_skb_load_bytes(self.context.as_ptr(), offset, target.cast(), length) == 0 }
     }
 }
 

@@ -11,6 +11,7 @@ use aya::{
     },
     util::KernelVersion,
 };
+use filter_common::wire::Link;
 use log::debug;
 
 use super::{DatapathError, clsact::Clsact, error::kernel_answer, interface::Interface};
@@ -19,9 +20,6 @@ use crate::settings::{Ingress, Settings, TcMode, XdpMode};
 /// The priority in clsact behind which nobody puts anything: filters that are given none
 /// start at 49152 and go down.
 const CLSACT_LAST: u16 = 65_000;
-
-const TC_INGRESS: &str = "lastack_ingress";
-const TC_EGRESS: &str = "lastack_egress";
 
 /// A hook that a program is attached to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -90,12 +88,20 @@ impl Links {
             tc: Vec::new(),
             clsact: None,
         };
-        let arriving = match settings.ingress {
-            Ingress::Auto | Ingress::Xdp => xdp_name(),
-            Ingress::Tc => TC_INGRESS,
+        let tc = |side| tc_name(side, interface.link);
+        let arriving = match (settings.ingress, interface.link) {
+            (Ingress::Xdp, Link::Ip) => {
+                return Err(DatapathError::XdpWithoutEthernet(interface.name.clone()));
+            }
+            (Ingress::Auto | Ingress::Xdp, Link::Ethernet) => xdp_name(),
+            (Ingress::Auto | Ingress::Tc, _) => tc(TcAttachType::Ingress),
         };
-        load(ebpf, &[arriving, TC_EGRESS])?;
+        load(ebpf, &[arriving, tc(TcAttachType::Egress)])?;
         match settings.ingress {
+            Ingress::Auto if interface.link == Link::Ip => {
+                links.note = Some("it has no Ethernet header".to_owned());
+                links.attach_tc(ebpf, interface, TcAttachType::Ingress, settings.tc_mode)?;
+            }
             Ingress::Xdp => links.attach_xdp(ebpf, interface, settings.xdp_mode)?,
             Ingress::Tc => {
                 links.attach_tc(ebpf, interface, TcAttachType::Ingress, settings.tc_mode)?;
@@ -158,11 +164,12 @@ impl Links {
             TcMode::Tcx => true,
             TcMode::Clsact => false,
         };
-        let (name, hook) = match (side, tcx) {
-            (TcAttachType::Ingress, true) => (TC_INGRESS, Hook::TcxIngress),
-            (TcAttachType::Ingress, false) => (TC_INGRESS, Hook::ClsactIngress),
-            (_, true) => (TC_EGRESS, Hook::TcxEgress),
-            (_, false) => (TC_EGRESS, Hook::ClsactEgress),
+        let name = tc_name(side, interface.link);
+        let hook = match (side, tcx) {
+            (TcAttachType::Ingress, true) => Hook::TcxIngress,
+            (TcAttachType::Ingress, false) => Hook::ClsactIngress,
+            (_, true) => Hook::TcxEgress,
+            (_, false) => Hook::ClsactEgress,
         };
         let failed = |error| DatapathError::Tc {
             interface: interface.name.clone(),
@@ -239,6 +246,16 @@ fn why_no_xdp(error: &DatapathError) -> Option<String> {
             .then(|| format!("its driver takes none now: {error}"));
     }
     matches!(error, DatapathError::XdpBusy(_)).then(|| "it has an XDP program already".to_owned())
+}
+
+/// The TC program for one side of an interface.
+fn tc_name(side: TcAttachType, link: Link) -> &'static str {
+    match (side, link) {
+        (TcAttachType::Ingress, Link::Ethernet) => "lastack_ingress",
+        (TcAttachType::Ingress, Link::Ip) => "lastack_ingress_ip",
+        (_, Link::Ethernet) => "lastack_egress",
+        (_, Link::Ip) => "lastack_egress_ip",
+    }
 }
 
 /// The XDP program for this kernel.

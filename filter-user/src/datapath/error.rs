@@ -21,11 +21,11 @@ pub enum DatapathError {
     /// There is no such interface.
     #[error("no interface is called {0}; `ip link` lists those that there are")]
     NoInterface(String),
-    /// It has no Ethernet header.
+    /// Nothing is known of what its packets begin with.
     #[error(
-        "{interface} is no Ethernet interface (its link type is {link_type}), and only those are served yet"
+        "{interface} has link type {link_type}; only Ethernet and interfaces that carry bare IP (tun, ppp, wireguard) can be served"
     )]
-    NotEthernet {
+    LinkType {
         /// Its name.
         interface: String,
         /// Its `ARPHRD_*` number.
@@ -39,6 +39,9 @@ pub enum DatapathError {
         "{0} cannot be counted apart from the interfaces that are served already; leave one out"
     )]
     TooManyInterfaces(String),
+    /// XDP was asked for and packets begin with IP.
+    #[error("{0} has no Ethernet header, and XDP needs one; use `--ingress tc`")]
+    XdpWithoutEthernet(String),
     /// XDP was asked for and there is another program.
     #[error("{0} has an XDP program already; take that off, or use `--ingress tc`")]
     XdpBusy(String),

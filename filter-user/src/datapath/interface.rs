@@ -2,6 +2,7 @@
 
 use std::io;
 
+use filter_common::wire::Link;
 use netlink_packet_core::NLM_F_ACK;
 use netlink_packet_route::{
     RouteNetlinkMessage,
@@ -12,17 +13,22 @@ use nix::net::if_::if_nametoindex;
 use super::{DatapathError, netlink::request};
 
 /// `ARPHRD_ETHER` and `ARPHRD_LOOPBACK`: what has an Ethernet header.
+/// <https://github.com/torvalds/linux/blob/v6.18/include/uapi/linux/if_arp.h>
 const ETHERNET_LINK_TYPES: [u16; 2] = [1, 772];
+/// `ARPHRD_PPP`, `RAWIP`, `TUNNEL`, `TUNNEL6`, `SIT` and `NONE` (tun, wireguard): what has none,
+/// as TC sees it.
+const IP_LINK_TYPES: [u16; 6] = [512, 519, 768, 769, 776, 65_534];
 
 /// One interface.
 #[derive(Clone, Debug)]
 pub(super) struct Interface {
     pub(super) name: String,
     pub(super) index: u32,
+    pub(super) link: Link,
 }
 
 impl Interface {
-    /// Finds an interface with an Ethernet header by its name or one of its other names.
+    /// Finds an interface that carries IP by its name or one of its other names.
     pub(super) fn find(name: &str) -> Result<Self, DatapathError> {
         let no_interface = || DatapathError::NoInterface(name.to_owned());
         let index = if_nametoindex(name).map_err(|_| no_interface())?;
@@ -59,13 +65,17 @@ impl Interface {
             })
             .unwrap_or_else(|| name.to_owned());
         let link_type = link.header.link_layer_type.into();
-        if !ETHERNET_LINK_TYPES.contains(&link_type) {
-            return Err(DatapathError::NotEthernet {
+        let link = if ETHERNET_LINK_TYPES.contains(&link_type) {
+            Link::Ethernet
+        } else if IP_LINK_TYPES.contains(&link_type) {
+            Link::Ip
+        } else {
+            return Err(DatapathError::LinkType {
                 interface: name,
                 link_type,
             });
-        }
-        Ok(Self { name, index })
+        };
+        Ok(Self { name, index, link })
     }
 
     /// Whether the kernel's answer to a change says that the interface, or what was on it, is

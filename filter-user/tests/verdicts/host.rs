@@ -7,7 +7,7 @@ use filter_common::{
     Ticks,
     expiry::{self, Slot},
     policy::Configuration,
-    wire::{self, Frame, Located},
+    wire::{self, Frame, Link, Located},
 };
 
 /// A filter whose maps are here. Its clock is the caller's.
@@ -45,7 +45,7 @@ impl Host {
 
     /// Decides a frame and carries the decision out.
     pub(crate) fn see(&mut self, direction: Direction, frame: &[u8], now: Ticks) -> Reason {
-        let outcome = self.decide(direction, frame, now);
+        let outcome = self.decide(Link::Ethernet, direction, frame, now);
         self.carry_out(&outcome);
         outcome.reason
     }
@@ -53,11 +53,12 @@ impl Host {
     /// Decides a frame.
     pub(crate) fn decide<F: Frame + ?Sized>(
         &self,
+        link: Link,
         direction: Direction,
         frame: &F,
         now: Ticks,
     ) -> Outcome {
-        let located = wire::locate(frame, direction, self.configuration.secret);
+        let located = wire::locate(frame, link, direction, self.configuration.secret);
         let place = located.and_then(|located| {
             let key = wire::key(frame, &located, direction)?;
             Ok((self.place(key, located.hash), located))

@@ -5,7 +5,9 @@ use aya::{
     maps::{Array, HashMap, MapData, MapError},
     programs::{Program as AyaProgram, ProgramError, SchedClassifier, Xdp},
 };
-use filter_common::{Flow, FlowKey, Reason, Verdict, expiry::Slot, policy::Configuration};
+use filter_common::{
+    Flow, FlowKey, Reason, Verdict, expiry::Slot, policy::Configuration, wire::Link,
+};
 use filter_user::{counters::Counters, datapath::Datapath, settings::Settings};
 
 /// One of the object's programs.
@@ -15,10 +17,22 @@ pub(crate) enum Program {
     XdpMultiBuffer,
     Ingress,
     Egress,
+    /// The two for interfaces without an Ethernet header.
+    IngressIp,
+    EgressIp,
 }
 
 impl Program {
-    pub(crate) const ALL: [Self; 4] =
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Xdp,
+        Self::XdpMultiBuffer,
+        Self::Ingress,
+        Self::Egress,
+        Self::IngressIp,
+        Self::EgressIp,
+    ];
+    /// Those whose packets begin with an Ethernet header.
+    pub(crate) const ETHERNET: [Self; 4] =
         [Self::Xdp, Self::XdpMultiBuffer, Self::Ingress, Self::Egress];
     /// Those that see arriving packets.
     pub(crate) const ARRIVING: [Self; 3] = [Self::Xdp, Self::XdpMultiBuffer, Self::Ingress];
@@ -29,6 +43,15 @@ impl Program {
             Self::XdpMultiBuffer => "lastack_xdp_mb",
             Self::Ingress => "lastack_ingress",
             Self::Egress => "lastack_egress",
+            Self::IngressIp => "lastack_ingress_ip",
+            Self::EgressIp => "lastack_egress_ip",
+        }
+    }
+
+    pub(crate) const fn link(self) -> Link {
+        match self {
+            Self::Xdp | Self::XdpMultiBuffer | Self::Ingress | Self::Egress => Link::Ethernet,
+            Self::IngressIp | Self::EgressIp => Link::Ip,
         }
     }
 

@@ -12,7 +12,7 @@ use crate::{
 
 /// Each program that can see the client's segments.
 fn rows(name: &str) -> impl Iterator<Item = Row> {
-    Program::ALL.into_iter().map(move |program| {
+    Program::ETHERNET.into_iter().map(move |program| {
         let name = format!("{name}, {}", program.name());
         let role = if program == Program::Egress {
             Role::Wan

@@ -9,7 +9,7 @@ use std::{collections::HashSet, thread, time::Duration};
 use fastrand::Rng;
 use filter_common::{
     Direction, Flow, Mode, Phase, Reason, Ticks, Verdict,
-    wire::{Frame, OptionOctets},
+    wire::{Frame, Link, OptionOctets},
 };
 use filter_user::settings::{Role, Settings};
 use nix::{
@@ -25,7 +25,7 @@ use crate::{
     traffic::Traffic,
 };
 
-/// Of one trace; there are eight.
+/// Of one trace; there are ten.
 const PACKETS: usize = 131_072;
 /// Between two looks at the clock: a small part of a jiffy.
 const CLOCK: usize = 16;
@@ -112,6 +112,16 @@ fn kernel_and_host_agree_on_long_traces_towards_clients_in_monitor_mode() {
     agree(&lan(&monitor()), Program::XdpMultiBuffer, 8);
 }
 
+#[test]
+fn kernel_and_host_agree_on_long_traces_without_ethernet_headers_towards_servers() {
+    agree(&guard(), Program::IngressIp, 9);
+}
+
+#[test]
+fn kernel_and_host_agree_on_long_traces_without_ethernet_headers_towards_clients() {
+    agree(&lan(&enforce()), Program::IngressIp, 10);
+}
+
 /// Runs one trace; `arriving` is the program that sees arriving frames.
 fn agree(settings: &Settings, arriving: Program, seed: u64) {
     let mut trace = Trace::new(settings, arriving, seed);
@@ -159,6 +169,7 @@ struct Trace {
     seed: u64,
     role: Role,
     arriving: Program,
+    leaving: Program,
     traffic: Traffic,
     splits: Rng,
     kernel: Kernel,
@@ -173,14 +184,19 @@ impl Trace {
     fn new(settings: &Settings, arriving: Program, seed: u64) -> Self {
         let mut kernel = Kernel::load(settings);
         kernel.verify(arriving);
-        kernel.verify(Program::Egress);
+        let leaving = match arriving.link() {
+            Link::Ethernet => Program::Egress,
+            Link::Ip => Program::EgressIp,
+        };
+        kernel.verify(leaving);
         let host = Host::new(kernel.configuration());
         let mut clock = Clock::new();
         Self {
             seed,
             role: settings.role,
             arriving,
-            traffic: Traffic::new(seed),
+            leaving,
+            traffic: Traffic::new(arriving.link(), seed),
             splits: Rng::with_seed(seed),
             kernel,
             host,
@@ -194,11 +210,7 @@ impl Trace {
     fn packet(&mut self, number: usize) {
         let (direction, mut frame) = self.traffic.frame();
         let arrives = (direction == Direction::FromClient) == (self.role == Role::Lan);
-        let program = if arrives {
-            self.arriving
-        } else {
-            Program::Egress
-        };
+        let program = if arrives { self.arriving } else { self.leaving };
         if !program.is_xdp() {
             let least = least_octets(&frame);
             frame.resize(frame.len().max(least), 0);
@@ -250,9 +262,10 @@ impl Trace {
 
     fn decide(&self, program: Program, direction: Direction, frame: &[u8]) -> Outcome {
         if program == Program::Xdp {
-            self.host.decide(direction, &SingleBuffer(frame), self.now)
+            self.host
+                .decide(Link::Ethernet, direction, &SingleBuffer(frame), self.now)
         } else {
-            self.host.decide(direction, frame, self.now)
+            self.host.decide(program.link(), direction, frame, self.now)
         }
     }
 

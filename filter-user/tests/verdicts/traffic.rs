@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use etherparse::{EtherType, IpNumber};
 use fastrand::Rng;
-use filter_common::{Direction, Flags, Segment, SeqNum, segment::Options};
+use filter_common::{Direction, Flags, Segment, SeqNum, segment::Options, wire::Link};
 
 use crate::{
     frames::{Extension, Frame, Ip, TIMESTAMPS},
@@ -24,6 +24,7 @@ const LIFE: usize = 250;
 
 /// An endless trace.
 pub(crate) struct Traffic {
+    link: Link,
     rng: Rng,
     known: Vec<Connection>,
     busy: Vec<usize>,
@@ -42,12 +43,14 @@ struct Connection {
 }
 
 impl Traffic {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// Of packets that begin with what `link` has.
+    pub(crate) fn new(link: Link, seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let known = (0..KNOWN)
             .map(|number| Connection::new(&mut rng, number))
             .collect();
         Self {
+            link,
             rng,
             known,
             busy: (0..BUSY).collect(),
@@ -107,41 +110,52 @@ impl Traffic {
         if rng.u8(..4) == 0 {
             wrap(rng, &mut frame);
         }
-        (direction, frame.octets())
+        let octets = match self.link {
+            Link::Ethernet => frame.octets(),
+            Link::Ip => frame.datagram(),
+        };
+        (direction, octets)
     }
 
     fn octets(&mut self) -> Vec<u8> {
         let length = self.rng.usize(SHORTEST..200);
         let mut frame = octets(&mut self.rng, length);
         let ethertype = *choose(&mut self.rng, &[0x0800_u16, 0x86dd, 0x8100, 0x88a8, 0x1234]);
-        frame[12..14].copy_from_slice(&ethertype.to_be_bytes());
+        match self.link {
+            Link::Ethernet => frame[12..14].copy_from_slice(&ethertype.to_be_bytes()),
+            Link::Ip => frame[0] = *choose(&mut self.rng, &[0x45, 0x46, 0x60, 0x13]),
+        }
         frame
     }
 
     fn damage(&mut self, frame: &mut Vec<u8>) {
         let rng = &mut self.rng;
-        // Most of a frame is payload; its headers are what matters.
+        // Most of a frame is payload; its headers are what matters, but not who sends it.
         let reach = frame.len().min(100);
+        let first = match self.link {
+            Link::Ethernet => 12,
+            Link::Ip => 0,
+        };
         match rng.u8(..6) {
             0 | 1 => {
                 for _ in 0..rng.u8(1..4) {
-                    let at = rng.usize(12..reach);
+                    let at = rng.usize(first..reach);
                     frame[at] ^= 1 << rng.u8(..8);
                 }
             }
             2 => {
-                let at = rng.usize(12..reach);
+                let at = rng.usize(first..reach);
                 frame[at] = rng.u8(..);
             }
             3 => {
-                let at = rng.usize(12..reach - 1);
+                let at = rng.usize(first..reach - 1);
                 let around = u16::try_from(frame.len()).unwrap_or(u16::MAX);
                 let number = *choose(rng, &[0, 1, around - 14, around - 15, around, u16::MAX]);
                 frame[at..at + 2].copy_from_slice(&number.to_be_bytes());
             }
             4 => frame.truncate(rng.usize(SHORTEST..=reach)),
             _ => {
-                let at = rng.usize(14..reach);
+                let at = rng.usize(first + 2..reach);
                 let length = rng.usize(..40);
                 let inserted = octets(rng, length);
                 frame.splice(at..at, inserted);
@@ -243,6 +257,7 @@ fn end(rng: &mut Rng) -> SeqNum {
 fn wrap(rng: &mut Rng, frame: &mut Frame) {
     let tag = [EtherType::VLAN_TAGGED_FRAME, EtherType::PROVIDER_BRIDGING];
     frame.tags = (0..rng.usize(..4)).map(|_| *choose(rng, &tag)).collect();
+    frame.pppoe = rng.u8(..4) == 0;
     frame.padding = rng.usize(..46);
     let a_fragment = rng.u8(..12) == 0;
     match &mut frame.ip {
