@@ -38,6 +38,12 @@ pub trait Frame {
         offset
     }
 
+    /// The four octets at `offset` as they are on the wire, where they are cheap to have.
+    fn peek(&self, offset: usize) -> Option<u32> {
+        let _ = offset;
+        None
+    }
+
     /// Copies the first `length` octets of TCP options at `offset` to `options`; false where
     /// they are not readable. `length` is a multiple of 4, from 4 to 40.
     fn options(&self, offset: usize, length: usize, options: &mut OptionOctets) -> bool;
@@ -68,6 +74,10 @@ impl Frame for [u8] {
 
     fn header<const N: usize>(&self, offset: usize) -> Option<&[u8]> {
         self.get(offset..)?.get(..N)
+    }
+
+    fn peek(&self, offset: usize) -> Option<u32> {
+        self.header::<4>(offset).map(|header| header.word(0))
     }
 
     fn options(&self, offset: usize, length: usize, options: &mut OptionOctets) -> bool {
