@@ -12,7 +12,7 @@ use filter_common::{
 
 use crate::{
     configuration,
-    maps::{Counters, EXPIRY, FLOWS, SCRATCH},
+    maps::{Counters, EXPIRY, FACTS, FLOWS, SCRATCH},
     packet::{Copied, Packet},
 };
 
@@ -28,7 +28,7 @@ pub(crate) enum Hook {
 pub(crate) fn filter<P: Packet>(packet: &P, hook: Hook) -> Verdict {
     let direction = configuration::direction(hook);
     let in_place = packet.in_place();
-    let mut examined = examine(packet, &in_place, direction);
+    let mut examined = examine(packet, &in_place, hook, direction);
     if examined == Err(Reason::Truncated) && in_place.is_partial() {
         examined = examine_copy(packet, hook, direction);
     }
@@ -54,7 +54,7 @@ fn examine_copy<P: Packet>(
 ) -> Result<Verdict, Reason> {
     let scratch = SCRATCH.get_ptr_mut(hook as u32).ok_or(Reason::Truncated)?;
     let copied = Copied::new(packet, scratch).ok_or(Reason::Truncated)?;
-    examine(packet, &copied, direction)
+    examine(packet, &copied, hook, direction)
 }
 
 /// What an ordinary packet goes through, and no more: its headers and one slot.
@@ -64,6 +64,7 @@ fn examine_copy<P: Packet>(
 fn examine<P: Packet, F: Frame>(
     packet: &P,
     frame: &F,
+    hook: Hook,
     direction: Direction,
 ) -> Result<Verdict, Reason> {
     let located = wire::locate(frame, packet.link(), direction, configuration::secret())?;
@@ -76,14 +77,19 @@ fn examine<P: Packet, F: Frame>(
     if !opens && !expiry::is_live(unsafe { slot.read_volatile() }, now) {
         return Err(Reason::NoFlow);
     }
-    let facts = Facts {
-        key: wire::key(frame, &located, direction)?,
-        segment: wire::segment(frame, &located)?,
-        interface: packet.interface(),
+    let facts = FACTS.get_ptr_mut(hook as u32).ok_or(Reason::NoFlow)?;
+    // SAFETY: a live map value of this CPU, where no other packet is at this hook now.
+    let facts = unsafe {
+        facts.write(Facts {
+            key: wire::key(frame, &located, direction)?,
+            segment: wire::segment(frame, &located)?,
+            interface: packet.interface(),
+        });
+        &*facts
     };
-    let reason = judge(&facts, direction, slot, now);
+    let reason = judge(facts, direction, slot, now);
     if configuration::logs_decisions() && reason.is_counted() {
-        log(&facts, reason);
+        log(facts, reason);
     }
     Ok(reason.verdict())
 }
@@ -95,7 +101,10 @@ fn now() -> Ticks {
 }
 
 /// What is known of a segment that makes a flow, or may belong to one.
-struct Facts {
+///
+/// In a map, which the verifier does not look into: it has many ways to get here, and sees that
+/// they are the same from here on.
+pub(crate) struct Facts {
     key: FlowKey,
     segment: Segment,
     interface: u32,
@@ -103,8 +112,7 @@ struct Facts {
 
 /// Judges and counts a segment.
 ///
-/// Out of line, and with no pointer into the packet: the verifier has many ways to get here
-/// and sees that they are the same from here on.
+/// Out of line, and with no pointer into the packet, for the verifier's sake, too.
 #[inline(never)]
 fn judge(facts: &Facts, direction: Direction, slot: *mut Slot, now: Ticks) -> Reason {
     let Facts {

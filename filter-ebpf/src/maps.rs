@@ -15,7 +15,7 @@ use filter_common::{
     policy::{INTERFACE_PROBES, MOST_INTERFACES},
 };
 
-use crate::packet::SCRATCH_OCTETS;
+use crate::{filter::Facts, packet::SCRATCH_OCTETS};
 
 /// The closing flows. LRU: a full table forgets the oldest instead of refusing.
 #[map]
@@ -37,6 +37,10 @@ static COUNTERS: PerCpuArray<[u64; Reason::COUNT]> =
 /// Headers of frames whose own are not readable in place, one entry a hook.
 #[map]
 pub(crate) static SCRATCH: PerCpuArray<[u8; SCRATCH_OCTETS]> = PerCpuArray::with_max_entries(2, 0);
+
+/// What is known of the packet at each hook.
+#[map]
+pub(crate) static FACTS: PerCpuArray<Facts> = PerCpuArray::with_max_entries(2, 0);
 
 /// What the verifier is to forget goes through here.
 #[map]

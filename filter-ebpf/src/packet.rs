@@ -225,6 +225,11 @@ impl<P: Packet> Frame for InPlace<'_, P> {
     }
 
     #[inline(always)]
+    fn peek(&self, offset: usize) -> Option<u32> {
+        self.header::<4>(offset).map(|header| header.word(0))
+    }
+
+    #[inline(always)]
     fn options(&self, offset: usize, length: usize, options: &mut OptionOctets) -> bool {
         copy_options(self.packet, offset, length, options)
     }
