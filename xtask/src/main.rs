@@ -7,6 +7,7 @@ mod ci;
 mod conf;
 mod linker;
 mod lint;
+mod loss;
 mod machine;
 mod model;
 mod process;
@@ -39,6 +40,8 @@ enum Verb {
     Test(test::Arguments),
     /// Explores every run of a small close through the state machine, then breaks it
     Model(model::Arguments),
+    /// Runs real stacks through links that lose and reorder, with and without the filter
+    Loss(loss::Arguments),
     /// Checks format, clippy (host and BPF target) and the documentation
     Lint,
     /// What continuous integration runs: lint, test, then model
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Verb::BuildAndRun(arguments) => build_and_run::run(&arguments),
         Verb::Test(arguments) => test::run(&arguments),
         Verb::Model(arguments) => model::run(&arguments),
+        Verb::Loss(arguments) => loss::run(&arguments),
         Verb::Lint => lint::run(),
         Verb::Ci => ci::run(),
     };
