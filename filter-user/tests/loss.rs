@@ -2,8 +2,6 @@
 //!
 //! `cargo xtask loss` is the same at large, with the figures.
 
-#![expect(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
-
 use filter_common::Reason;
 use filter_user::lab::trial::{Clients, Filter, Results, Trial};
 
@@ -26,6 +24,7 @@ fn run(trial: Trial) -> Results {
 fn assert_only_what_the_rules_name_is_dropped(results: &Results) {
     let (ledger, counters) = (&results.ledger, &results.counters);
     assert!(ledger.kept_others.is_empty(), "{:?}", ledger.kept_others);
+    assert_eq!(ledger.kept_though_asked, 0);
     assert_eq!(ledger.kept_repetitions, counters.dropped_acks());
     let suppressed = [
         Reason::ResetAfterSpuriousAckSuppressed,

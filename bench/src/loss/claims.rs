@@ -67,6 +67,13 @@ pub(super) fn check(rows: &[Row]) -> Vec<Claim> {
                 })
             },
         ),
+        each(
+            "No ACK is kept that the server has asked for since the last one that was forwarded.",
+            &|row, _| {
+                let asked = row.acks_kept_though_asked;
+                (asked > 0).then(|| format!("{asked} were"))
+            },
+        ),
         each("No socket of the server is left in LAST-ACK.", &|row, _| {
             let left = row.left_in_last_ack;
             (left > 0).then(|| format!("{left} left"))
@@ -162,16 +169,17 @@ mod tests {
         let both = sound("with the fault", "R1+R2");
         let rows = [off, r1, both];
         assert!(check(&rows).iter().all(|claim| claim.broken.is_empty()));
-        let breaks: [(usize, Break<'_>); 9] = [
+        let breaks: [(usize, Break<'_>); 10] = [
             (0, &|rows| rows[1].corrupted = 1),
             (1, &|rows| rows[1].complete = 370),
             (2, &|rows| rows[1].others_kept = 1),
             (2, &|rows| rows[1].acks_kept = 1),
-            (3, &|rows| rows[1].left_in_last_ack = 1),
-            (4, &|rows| rows[1].servers_waiting_longer = 20),
-            (6, &|rows| rows[2].resets = 1),
-            (6, &|rows| rows[2].bytes_expected = 1),
-            (7, &|rows| rows[1].connections_reset = 290),
+            (3, &|rows| rows[1].acks_kept_though_asked = 1),
+            (4, &|rows| rows[1].left_in_last_ack = 1),
+            (5, &|rows| rows[1].servers_waiting_longer = 20),
+            (7, &|rows| rows[2].resets = 1),
+            (7, &|rows| rows[2].bytes_expected = 1),
+            (8, &|rows| rows[1].connections_reset = 290),
         ];
         for (claim, break_it) in breaks {
             let mut rows = rows.clone();
@@ -185,6 +193,6 @@ mod tests {
         let mut rows = rows;
         rows[0].connections_reset = 0;
         rows[1].connections_reset = 300;
-        assert!(!check(&rows)[5].broken.is_empty());
+        assert!(!check(&rows)[6].broken.is_empty());
     }
 }

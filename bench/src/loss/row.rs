@@ -32,6 +32,8 @@ pub(super) struct Row {
     pub(super) acks_kept: u64,
     pub(super) resets_kept: u64,
     pub(super) others_kept: u64,
+    /// ACKs that the server had asked for since the last one that was forwarded.
+    pub(super) acks_kept_though_asked: u64,
     /// Servers that stayed in LAST-ACK after an ACK was dropped, since every one that had been
     /// forwarded got lost, or came later than the one that freed it.
     pub(super) servers_waiting_longer: u64,
@@ -88,6 +90,7 @@ impl Row {
             acks_kept: ledger.kept_repetitions,
             resets_kept: ledger.kept_resets,
             others_kept: ledger.kept_others.len() as u64,
+            acks_kept_though_asked: ledger.kept_though_asked,
             servers_waiting_longer: ledger.waits.len() as u64,
             longest_wait_ms: milliseconds(ledger.waits.iter().max().copied()),
             segments_sent: ledger.sent,

@@ -24,6 +24,9 @@ pub struct Ledger {
     /// Pure ACKs of the server's FIN that the gateway kept, each behind one that it had
     /// forwarded and that says no less.
     pub kept_repetitions: u64,
+    /// Of those: each that was kept although the server had asked for an ACK since the last one
+    /// that was forwarded.
+    pub kept_though_asked: u64,
     /// Of those: each that was kept while the server was still in LAST-ACK, where every one
     /// that had been forwarded got lost behind the gateway. The server had to repeat itself.
     pub kept_though_missed: u64,
@@ -108,6 +111,7 @@ impl Ledger {
     }
 
     fn enter_from_client(&mut self, connection: &Connection, close: Option<&Close>) {
+        let asked = close.map_or_else(Vec::new, |close| connection.asked(close));
         let mut longest_wait = None;
         for (kept, forwarded) in kept(&connection.from_client) {
             let is_repetition = |close: &&Close| {
@@ -120,6 +124,14 @@ impl Ledger {
                 continue;
             };
             self.kept_repetitions += 1;
+            let answers = forwarded.iter().filter(|ack| close.is_acknowledged_by(ack));
+            let answered = answers.map(|ack| ack.at).max();
+            // It has passed the gateway between its two sightings, and that is all that is
+            // known: only what is between the two ACKs in any case is counted.
+            let was_asked = asked
+                .iter()
+                .any(|(before, after)| Some(*before) > answered && *after < kept.at);
+            self.kept_though_asked += u64::from(was_asked);
             if let Some(freed_by) = close.freed_by
                 && forwarded.iter().all(|ack| ack.sent < freed_by.sent)
                 && kept.at < freed_by.at
@@ -188,6 +200,25 @@ impl Connection {
             .find(|segment| close.is_acknowledged_by(segment))
             .copied();
         Some(close)
+    }
+
+    /// What the server sent that asks for an ACK, and the gateway forwarded: when it entered
+    /// the gateway, and when it had left it.
+    fn asked(&self, close: &Close) -> Vec<(Instant, Instant)> {
+        let mut forwarded = self.from_server[OUT_OF_GATEWAY].iter().peekable();
+        let entered = self.from_server[INTO_GATEWAY].iter();
+        let passed = entered.filter_map(|segment| {
+            let left = forwarded.next_if(|other| other.headers == segment.headers)?;
+            let Headers {
+                flags,
+                seq,
+                payload,
+                ..
+            } = segment.headers;
+            let asks = payload > 0 || flags.any(Flags::FIN) || seq != close.ack;
+            (asks && !flags.any(Flags::RST)).then_some((segment.at, left.at))
+        });
+        passed.collect()
     }
 }
 
