@@ -51,8 +51,9 @@ impl Report {
         let head = format!(
             "{} connections a line, seed {}. Loss is the share of segments that get lost in each \
              direction, half of it before the gateway and half behind. On each of these two links \
-             1 % is copied and 5 % is up to 20 ms late, in every line. Hosts retransmit after \
-             50 ms at the least and 1 s at the most. A reset counts if a TCP may heed it.",
+             1 % is copied and 5 % is up to 20 ms late, in every line. Linux retransmits after \
+             50 ms at the least and 1 s at the most; the client with the fault is smoltcp, after 1 s \
+             and then twice as long each time. A reset counts if a TCP may heed it.",
             self.connections, self.seed
         );
         writeln!(output, "{}\n", textwrap::fill(&head, WIDTH))?;
