@@ -1,6 +1,8 @@
 //! Measurements that take long and prove something by figures: `cargo xtask bench` and
 //! `cargo xtask loss` call it.
 
+mod loss;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -14,8 +16,19 @@ struct Command {
 }
 
 #[derive(Debug, Subcommand)]
-enum Measurement {}
+enum Measurement {
+    Loss(loss::Arguments),
+}
 
 fn main() -> ExitCode {
-    match Command::parse().measurement {}
+    let done = match Command::parse().measurement {
+        Measurement::Loss(arguments) => loss::run(&arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -77,7 +77,7 @@ impl<E: Effects> Machine<'_, E> {
             return Reason::NoFlow;
         };
         // Disarm: port reuse, or a client that gave up.
-        if segment.flags.any(Flags::SYN) {
+        if segment.flags.any(Flags::SYN) && !opened(Direction::FromClient, &flow, segment) {
             return self.forget(Reason::Syn);
         }
         if segment.flags.any(Flags::RST) {
@@ -247,7 +247,7 @@ impl<E: Effects> Machine<'_, E> {
         let Some(flow) = flow else {
             return Reason::NoFlow;
         };
-        if segment.flags.any(Flags::SYN) {
+        if segment.flags.any(Flags::SYN) && !opened(Direction::FromServer, &flow, segment) {
             return self.forget(Reason::Syn);
         }
         if flow.is_expired(self.now, self.policy) {
@@ -317,4 +317,23 @@ impl<E: Effects> Machine<'_, E> {
             (true, false, true) => Reason::ResetAfterCloseSuppressed,
         }
     }
+}
+
+/// Whether a SYN is a late copy of the one that opened this connection. Where a part of the
+/// handshake was lost, such copies come after the client's FIN; they tell nothing of a reuse.
+///
+/// The client's SYN, and what the server's acknowledges, precede the FIN. A later connection
+/// has other numbers: its SYN is ahead of this one's end (RFC 6528).
+#[inline(always)]
+fn opened(direction: Direction, flow: &Flow, segment: &Segment) -> bool {
+    const CONTROLS: Flags = Flags::SYN
+        .with(Flags::ACK)
+        .with(Flags::FIN)
+        .with(Flags::RST);
+
+    let (flags, first_octet) = match direction {
+        Direction::FromClient => (Flags::SYN, segment.seq.plus(1)),
+        Direction::FromServer => (Flags::SYN.with(Flags::ACK), segment.ack),
+    };
+    segment.flags.only(flags, CONTROLS) && first_octet.precedes(flow.client.fin_end)
 }

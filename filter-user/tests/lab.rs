@@ -19,7 +19,7 @@ const PLAN: Plan = Plan {
 };
 
 fn run(plan: &Plan) -> (Vec<Outcome>, u64) {
-    let topology = Topology::new().expect("this test needs root");
+    let mut topology = Topology::new().expect("this test needs root");
     let mut client = Client::new(topology.add_client().unwrap()).unwrap();
     let _server = Server::start(&topology.server).unwrap();
     let outcomes = client.run(plan, &mut |_| ()).unwrap();

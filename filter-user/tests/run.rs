@@ -48,7 +48,7 @@ fn scrape(gateway: &Namespace) -> String {
 
 /// Lets the client with the fault work through a gateway that is served as `options` say.
 fn protected(options: &[&str]) -> (u64, u64, String, Vec<serde_json::Value>) {
-    let topology = Topology::new().unwrap();
+    let mut topology = Topology::new().unwrap();
     let _server = Server::start(&topology.server).unwrap();
     let mut client = Client::new(topology.add_client().unwrap()).unwrap();
     let before = hooks(&topology.gateway, WAN);
@@ -127,7 +127,7 @@ fn monitor_mode_counts_and_passes() {
 
 #[test]
 fn a_gateway_in_the_lan_role_cures_on_the_clients_side() {
-    let topology = Topology::new().unwrap();
+    let mut topology = Topology::new().unwrap();
     let _server = Server::start(&topology.server).unwrap();
     let mut client = Client::new(topology.add_client().unwrap()).unwrap();
     let instance = Instance::start(&topology.gateway, &[LAN], &["--role", "lan"]);
@@ -146,7 +146,7 @@ fn a_gateway_in_the_lan_role_cures_on_the_clients_side() {
 
 #[test]
 fn a_packet_that_goes_through_two_served_interfaces_is_judged_as_one() {
-    let topology = Topology::new().unwrap();
+    let mut topology = Topology::new().unwrap();
     let _server = Server::start(&topology.server).unwrap();
     let mut client = Client::new(topology.add_client().unwrap()).unwrap();
     for command in [
@@ -204,7 +204,7 @@ fn a_packet_that_goes_through_two_served_interfaces_is_judged_as_one() {
 
 #[test]
 fn decisions_are_logged_from_the_kernel_if_asked_for() {
-    let topology = Topology::new().unwrap();
+    let mut topology = Topology::new().unwrap();
     let _server = Server::start(&topology.server).unwrap();
     let mut client = Client::new(topology.add_client().unwrap()).unwrap();
     let mut command = instance::lastack(&["run", "--iface", WAN, "--log-decisions"]);

@@ -8,6 +8,7 @@ mod conf;
 mod fuzz;
 mod linker;
 mod lint;
+mod loss;
 mod machine;
 mod model;
 mod process;
@@ -42,6 +43,8 @@ enum Verb {
     Model(model::Arguments),
     /// Feeds arbitrary bytes to the parser and the state machine, for a while
     Fuzz(fuzz::Arguments),
+    /// Runs real stacks through links that lose and reorder, with and without the filter
+    Loss(loss::Arguments),
     /// Checks format, clippy (host and BPF target) and the documentation
     Lint,
     /// What continuous integration runs: lint, test, then model
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Verb::Test(arguments) => test::run(&arguments),
         Verb::Model(arguments) => model::run(&arguments),
         Verb::Fuzz(arguments) => fuzz::run(&arguments),
+        Verb::Loss(arguments) => loss::run(&arguments),
         Verb::Lint => lint::run(),
         Verb::Ci => ci::run(),
     };

@@ -28,6 +28,19 @@ impl Seen {
                 .only(FIN_ACK, FIN_ACK.with(Flags::SYN).with(Flags::RST))
     }
 
+    /// Whether it is a late copy of a SYN that opened the connection that ends at `fc`.
+    fn opened(&self, fc: SeqNum) -> bool {
+        let controls = FIN_ACK.with(Flags::SYN).with(Flags::RST);
+        let Segment {
+            flags, seq, ack, ..
+        } = self.segment;
+        if self.is_from_client() {
+            flags.only(Flags::SYN, controls) && seq.plus(1).precedes(fc)
+        } else {
+            flags.only(Flags::SYN.with(Flags::ACK), controls) && ack.precedes(fc)
+        }
+    }
+
     /// Dropped, or in monitor mode counted as if.
     fn spends_budget(&self) -> bool {
         matches!(
@@ -51,7 +64,8 @@ impl<'a> Close<'a> {
         let mut start = None;
         for (index, seen) in history.iter().enumerate() {
             let Seen { segment, .. } = seen;
-            let disarms = segment.flags.any(Flags::SYN)
+            let opened = start.is_some_and(|(_, fc)| seen.opened(fc));
+            let disarms = segment.flags.any(Flags::SYN) && !opened
                 || seen.is_from_client() && segment.flags.any(Flags::RST);
             if disarms {
                 start = None;

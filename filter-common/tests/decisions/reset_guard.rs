@@ -79,7 +79,7 @@ fn r2_other_flags_pass() {
 fn r2_passes_every_reset_after_a_syn() {
     for from_client in [true, false] {
         let mut connection = Connection::closed(GUARD);
-        let syn = segment(Flags::SYN, SeqNum(9), SeqNum(0));
+        let syn = segment(Flags::SYN, SeqNum(9_000), SeqNum(0));
         let reason = if from_client {
             connection.client(syn)
         } else {

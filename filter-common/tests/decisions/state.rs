@@ -136,17 +136,53 @@ fn a_syn_in_either_direction_disarms() {
         for from_client in [true, false] {
             for policy in [ENFORCE, MONITOR, GUARD] {
                 let mut connection = Connection::closed(policy);
-                let syn = segment(flags, SeqNum(1), FS);
+                // Of a later connection, even if its first octet is the one after this one's end.
                 let reason = if from_client {
-                    connection.client(syn)
+                    connection.client(segment(flags, before(FC, 1), FS))
                 } else {
-                    connection.server(syn)
+                    connection.server(segment(flags, before(FS, 1), FC))
                 };
                 assert_eq!(reason, Reason::Syn);
                 assert_eq!(connection.flow, None);
                 assert_eq!(connection.client(last_ack()), Reason::NoFlow);
             }
         }
+    }
+}
+
+#[test]
+fn a_late_copy_of_the_syns_that_opened_the_connection_disarms_nothing() {
+    const SYN_ACK: Flags = Flags::SYN.with(Flags::ACK);
+
+    // A connection in which the client sent nothing but its FIN has the fewest octets.
+    for octets in [1, 13, 1 << 30] {
+        for policy in [ENFORCE, MONITOR, GUARD] {
+            let opened = before(FC, octets);
+            let mut connection = Connection::closed(policy);
+            let syn = segment(Flags::SYN, before(opened, 1), SeqNum(0));
+            assert_eq!(connection.client(syn), Reason::NotPure);
+            assert!(is_unasked(connection.client(last_ack())));
+
+            // It asks for an ACK, as any old segment does.
+            let mut connection = Connection::closed(policy);
+            let syn = segment(SYN_ACK, before(FS, octets + 1), opened);
+            assert_eq!(connection.server(syn), Reason::ServerElicits);
+            assert_eq!(connection.client(last_ack()), Reason::ElicitedAck);
+            assert!(is_unasked(connection.client(last_ack())));
+        }
+    }
+}
+
+#[test]
+fn a_syn_with_other_flags_disarms_whatever_its_numbers() {
+    for more in [Flags::RST, Flags::FIN] {
+        let mut connection = Connection::closed(ENFORCE);
+        let flags = Flags::SYN.with(more);
+        let early = segment(flags, before(FC, 9), SeqNum(0));
+        assert_eq!(connection.client(early), Reason::Syn);
+        let mut connection = Connection::closed(ENFORCE);
+        let early = segment(flags.with(Flags::ACK), before(FS, 9), before(FC, 8));
+        assert_eq!(connection.server(early), Reason::Syn);
     }
 }
 
@@ -358,4 +394,11 @@ fn a_clock_that_runs_backwards_expires_nothing() {
     connection.now = Ticks(0);
     assert_eq!(connection.server(server_fin()), Reason::ServerElicits);
     assert_eq!(connection.client(last_ack()), Reason::ElicitedAck);
+}
+
+fn is_unasked(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::SpuriousAckDropped | Reason::SpuriousAckObserved
+    )
 }

@@ -100,7 +100,7 @@ struct Lab {
 
 impl Lab {
     fn new() -> anyhow::Result<Self> {
-        let topology = Topology::new()?;
+        let mut topology = Topology::new()?;
         let client = Client::new(topology.add_client()?)?;
         let server = Server::start(&topology.server)?;
         Ok(Self {

@@ -167,6 +167,7 @@ impl Connection {
         Outcome {
             client: self.client,
             seen,
+            is_done: self.is_done(),
             read_error: self.state == State::Reset,
             bytes_expected: u64::from(self.request.length),
             bytes_read: self.bytes_read as u64,

@@ -30,6 +30,8 @@ const FAMILIES: usize = 2;
 const OPENING_INTERVAL: Duration = Duration::from_millis(1);
 /// How long the wire must be quiet in the end: a RST takes less than a millisecond.
 const QUIET: Duration = Duration::from_millis(250);
+/// How often it asks whether all is over, at the least.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// What the client is to do.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +56,8 @@ pub struct Outcome {
     pub client: SocketAddr,
     /// What was seen on the wire.
     pub seen: Seen,
+    /// Whether the application came to an end: it read to it, or a read failed.
+    pub is_done: bool,
     /// Whether a read failed, as the connection was reset.
     pub read_error: bool,
     /// Bytes that the server was asked for.
@@ -73,7 +77,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client on a TAP device of the gateway.
+    /// A client behind the gateway.
     pub fn new(port: ClientPort) -> anyhow::Result<Self> {
         let interface = interface(&port).context("could not set up the client's TCP/IP")?;
         Ok(Self {
@@ -92,6 +96,28 @@ impl Client {
         plan: &Plan,
         finished: &mut dyn FnMut(usize),
     ) -> anyhow::Result<Vec<Outcome>> {
+        let mut run = self.start(plan)?;
+        if run.until_quiet(finished, &mut || true)? {
+            Ok(run.outcomes())
+        } else {
+            bail!(run.overdue())
+        }
+    }
+
+    /// The same, but it goes on until `is_over` as well, and after the plan's timeout gives
+    /// what it has come to.
+    pub fn run_until(
+        &mut self,
+        plan: &Plan,
+        finished: &mut dyn FnMut(usize),
+        is_over: &mut dyn FnMut() -> bool,
+    ) -> anyhow::Result<Vec<Outcome>> {
+        let mut run = self.start(plan)?;
+        run.until_quiet(finished, is_over)?;
+        Ok(run.outcomes())
+    }
+
+    fn start<'a>(&'a mut self, plan: &'a Plan) -> anyhow::Result<Run<'a>> {
         let first_port = match self.next_port.checked_add(plan.connections) {
             Some(_) => self.next_port,
             None => FIRST_PORT,
@@ -99,9 +125,7 @@ impl Client {
         self.next_port = first_port
             .checked_add(plan.connections)
             .context("too many connections for the client's ports")?;
-        let mut run = Run::new(&self.port, &mut self.interface, plan, first_port);
-        run.until_quiet(finished)?;
-        Ok(run.outcomes())
+        Ok(Run::new(&self.port, &mut self.interface, plan, first_port))
     }
 }
 
@@ -133,7 +157,7 @@ impl<'a> Run<'a> {
         }
         Self {
             plan,
-            card: Card::new(&port.tap, delayed_acks),
+            card: Card::new(&port.card, delayed_acks),
             interface,
             sockets: SocketSet::new(Vec::new()),
             connections,
@@ -142,37 +166,47 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn until_quiet(&mut self, finished: &mut dyn FnMut(usize)) -> anyhow::Result<()> {
+    /// Whether that was before the plan's timeout.
+    fn until_quiet(
+        &mut self,
+        finished: &mut dyn FnMut(usize),
+        is_over: &mut dyn FnMut() -> bool,
+    ) -> anyhow::Result<bool> {
         let deadline = Instant::now() + self.plan.timeout.into();
         let mut quiet_at = None;
         let mut done = 0;
         loop {
             let now = Instant::now();
             self.step(now)?;
-            let count = self
-                .connections
-                .iter()
-                .filter(|connection| connection.is_done())
-                .count();
+            let count = self.done();
             if count != done {
                 done = count;
                 finished(done);
             }
-            let next = if done == self.connections.len() && self.card.delayed_acks.next().is_none()
+            let next = if done == self.connections.len()
+                && self.card.delayed_acks.next().is_none()
+                && is_over()
             {
                 let quiet_at = *quiet_at.get_or_insert(now + QUIET.into());
                 if now >= quiet_at {
-                    return Ok(());
+                    return Ok(true);
                 }
                 quiet_at
             } else {
-                self.next_event(now).unwrap_or(deadline)
+                quiet_at = None;
+                let next = self.next_event(now).unwrap_or(deadline);
+                next.min(now + LOOK_AGAIN.into())
             };
             if now >= deadline {
-                bail!(self.overdue(done));
+                return Ok(false);
             }
             self.card.wait((next.min(deadline).max(now) - now).into())?;
         }
+    }
+
+    fn done(&self) -> usize {
+        let done = self.connections.iter().filter(|other| other.is_done());
+        done.count()
     }
 
     fn step(&mut self, now: Instant) -> anyhow::Result<()> {
@@ -180,7 +214,7 @@ impl<'a> Run<'a> {
             .fire(now)
             .context("could not send a spurious ACK")?;
         self.interface.poll(now, &mut self.card, &mut self.sockets);
-        self.card.check().context("the TAP device failed")?;
+        self.card.check().context("the network card failed")?;
         while self.opens_next() && self.next_opening <= now {
             self.connections[self.opened].open(self.interface, &mut self.sockets)?;
             self.opened += 1;
@@ -214,7 +248,8 @@ impl<'a> Run<'a> {
             .min()
     }
 
-    fn overdue(&self, done: usize) -> String {
+    fn overdue(&self) -> String {
+        let done = self.done();
         let total = self.connections.len();
         let timeout = humantime::format_duration(self.plan.timeout);
         let stuck = self
@@ -242,7 +277,7 @@ impl<'a> Run<'a> {
 fn interface(port: &ClientPort) -> anyhow::Result<Interface> {
     let mut config = Config::new(EthernetAddress(port.hardware_address).into());
     config.random_seed = fastrand::u64(..);
-    let mut card = Card::new(&port.tap, DelayedAcks::new(None));
+    let mut card = Card::new(&port.card, DelayedAcks::new(None));
     let mut interface = Interface::new(config, &mut card, Instant::now());
     let subnet = port.subnet;
     let addresses = [

@@ -11,11 +11,10 @@ use std::{
 
 use smoltcp::{
     time::Instant,
-    wire::{
-        EthernetFrame, EthernetProtocol, IpAddress, IpEndpoint, IpProtocol, Ipv4Packet, Ipv6Packet,
-        TcpPacket, TcpSeqNumber,
-    },
+    wire::{IpEndpoint, TcpPacket, TcpSeqNumber},
 };
+
+use super::frame::parse;
 
 /// What was seen of one connection on the client's wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,8 +24,11 @@ pub struct Seen {
     /// ACKs of the server's FIN that the client's TCP sent after its first, for instance as
     /// the FIN came twice.
     pub repeated_acks: u64,
-    /// Segments with RST that arrived.
+    /// Segments with RST that arrived, and that a TCP may heed.
     pub resets: u64,
+    /// Segments with RST that arrived and whose number is before what the client had
+    /// acknowledged: no TCP heeds them. Stale ACKs draw them.
+    pub stale_resets: u64,
 }
 
 /// The delayed-ACK timers of all connections of a client.
@@ -44,6 +46,8 @@ struct Connection {
     /// Sequence number that follows the server's FIN.
     after_fin: Option<TcpSeqNumber>,
     fin_acknowledged: bool,
+    /// The highest that the client has sent.
+    acknowledgment: Option<TcpSeqNumber>,
 }
 
 struct Timer {
@@ -85,7 +89,12 @@ impl DelayedAcks {
             return;
         };
         if segment.rst() {
-            connection.seen.resets += 1;
+            let is_stale = |highest| segment.seq_number() < highest;
+            if connection.acknowledgment.is_some_and(is_stale) {
+                connection.seen.stale_resets += 1;
+            } else {
+                connection.seen.resets += 1;
+            }
         } else if segment.fin() {
             connection.after_fin = Some(segment.seq_number() + segment.segment_len());
         }
@@ -99,6 +108,13 @@ impl DelayedAcks {
         let Some(connection) = self.connections.get_mut(&client) else {
             return;
         };
+        if segment.ack()
+            && connection
+                .acknowledgment
+                .is_none_or(|highest| highest < segment.ack_number())
+        {
+            connection.acknowledgment = Some(segment.ack_number());
+        }
         if !is_pure_ack(&segment) || connection.after_fin != Some(segment.ack_number()) {
             return;
         }
@@ -147,50 +163,11 @@ fn is_pure_ack(segment: &TcpPacket<&[u8]>) -> bool {
         && segment.payload().is_empty()
 }
 
-/// The endpoints that a TCP segment comes from and goes to, and the segment.
-fn parse(frame: &[u8]) -> Option<(IpEndpoint, IpEndpoint, TcpPacket<&[u8]>)> {
-    let frame = EthernetFrame::new_checked(frame).ok()?;
-    let (source, destination, segment): (IpAddress, IpAddress, _) = match frame.ethertype() {
-        EthernetProtocol::Ipv4 => {
-            let packet = Ipv4Packet::new_checked(frame.payload()).ok()?;
-            if packet.next_header() != IpProtocol::Tcp {
-                return None;
-            }
-            (
-                packet.src_addr().into(),
-                packet.dst_addr().into(),
-                packet.payload(),
-            )
-        }
-        EthernetProtocol::Ipv6 => {
-            let packet = Ipv6Packet::new_checked(frame.payload()).ok()?;
-            if packet.next_header() != IpProtocol::Tcp {
-                return None;
-            }
-            (
-                packet.src_addr().into(),
-                packet.dst_addr().into(),
-                packet.payload(),
-            )
-        }
-        EthernetProtocol::Arp | EthernetProtocol::Unknown(_) => return None,
-    };
-    let segment = TcpPacket::new_checked(segment).ok()?;
-    Some((
-        IpEndpoint::new(source, segment.src_port()),
-        IpEndpoint::new(destination, segment.dst_port()),
-        segment,
-    ))
-}
-
 #[cfg(test)]
 mod tests {
-    use smoltcp::{
-        phy::ChecksumCapabilities,
-        wire::{EthernetAddress, EthernetRepr, IpRepr, TcpControl, TcpRepr},
-    };
+    use smoltcp::wire::{IpAddress, TcpControl};
 
-    use super::*;
+    use super::{super::frame::tests::frame, *};
 
     const DELAY: Duration = Duration::from_millis(200);
     const START: Instant = Instant::from_millis_const(1_000);
@@ -208,49 +185,6 @@ mod tests {
                 IpEndpoint::new(IpAddress::v6(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2), 80),
             )
         }
-    }
-
-    fn frame(
-        (source, destination): (IpEndpoint, IpEndpoint),
-        control: TcpControl,
-        (seq, ack): (i32, i32),
-        payload: &[u8],
-    ) -> Vec<u8> {
-        let segment = TcpRepr {
-            src_port: source.port,
-            dst_port: destination.port,
-            control,
-            seq_number: TcpSeqNumber(seq),
-            ack_number: Some(TcpSeqNumber(ack)),
-            window_len: 1_000,
-            window_scale: None,
-            max_seg_size: None,
-            sack_permitted: false,
-            sack_ranges: [None; 3],
-            timestamp: None,
-            payload,
-        };
-        let length = segment.buffer_len();
-        let packet = IpRepr::new(source.addr, destination.addr, IpProtocol::Tcp, length, 64);
-        let ethernet = EthernetRepr {
-            src_addr: EthernetAddress([2, 0, 0, 0, 0, 1]),
-            dst_addr: EthernetAddress([2, 0, 0, 0, 0, 2]),
-            ethertype: match source.addr {
-                IpAddress::Ipv4(_) => EthernetProtocol::Ipv4,
-                IpAddress::Ipv6(_) => EthernetProtocol::Ipv6,
-            },
-        };
-        let mut bytes = vec![0; ethernet.buffer_len() + packet.header_len() + length];
-        ethernet.emit(&mut EthernetFrame::new_unchecked(&mut bytes));
-        let (header, rest) = bytes[ethernet.buffer_len()..].split_at_mut(packet.header_len());
-        packet.emit(&mut *header, &ChecksumCapabilities::default());
-        segment.emit(
-            &mut TcpPacket::new_unchecked(rest),
-            &source.addr,
-            &destination.addr,
-            &ChecksumCapabilities::default(),
-        );
-        bytes
     }
 
     /// Timers of a connection whose server has sent its FIN, with four bytes before it.
@@ -341,6 +275,19 @@ mod tests {
             assert_eq!(timers.seen(client).resets, 1);
             assert_eq!(timers.seen(other), Seen::default());
         }
+    }
+
+    #[test]
+    fn a_reset_with_a_number_that_the_client_has_left_behind_is_stale() {
+        let (mut timers, client, server) = closing(true, Some(DELAY));
+        let ack = frame((client, server), TcpControl::None, (1, SERVER_FIN + 1), b"");
+        timers.sent(&ack, START);
+        for number in [SERVER_FIN, SERVER_FIN + 1] {
+            let reset = frame((server, client), TcpControl::Rst, (number, 0), b"");
+            timers.received(&reset);
+        }
+        let seen = timers.seen(client);
+        assert_eq!((seen.stale_resets, seen.resets), (1, 1));
     }
 
     #[test]

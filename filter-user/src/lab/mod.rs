@@ -8,13 +8,24 @@
 //! host (namespace)  --- lan1 -/
 //! ```
 //!
+//! The links can be impaired on both sides of the gateway ([`impairment`]); [`trial`] is an
+//! experiment with that.
+//!
 //! Needs CAP_SYS_ADMIN and CAP_NET_ADMIN. Nothing outside of the namespaces is touched, and
 //! all of it is gone when the process ends, however it ends.
 
 mod application;
 pub mod client;
 pub mod fault;
+pub mod frame;
+pub mod half_closing;
+pub mod impairment;
+pub mod last_ack;
+pub mod ledger;
+mod link;
 pub mod namespace;
+pub mod relay;
 pub mod server;
 mod tap;
 pub mod topology;
+pub mod trial;

@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
+use nix::sys::socket::{Backlog, listen as listen_for};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -24,6 +25,8 @@ use super::{
 
 /// The port that it listens on, over IPv4 and IPv6.
 pub const PORT: u16 = 8080;
+/// Connections that are not accepted yet; the kernel's limit, net.core.somaxconn.
+const BACKLOG: i32 = 4096;
 
 /// What a client asks for: so many bytes that only this seed gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +107,16 @@ impl Drop for Server {
 
 /// How many segments with RST the kernel has sent from a namespace.
 pub fn resets_sent(namespace: &Namespace) -> anyhow::Result<u64> {
+    tcp_counter(namespace, "OutRsts")
+}
+
+/// How many segments the kernel has sent again from a namespace.
+pub fn retransmissions(namespace: &Namespace) -> anyhow::Result<u64> {
+    tcp_counter(namespace, "RetransSegs")
+}
+
+/// One of the counters of RFC 4022, by the kernel's name.
+fn tcp_counter(namespace: &Namespace, wanted: &str) -> anyhow::Result<u64> {
     let table = namespace
         .run(|| fs::read_to_string("/proc/thread-self/net/snmp"))
         .context("could not read the kernel's TCP counters")?;
@@ -115,14 +128,16 @@ pub fn resets_sent(namespace: &Namespace) -> anyhow::Result<u64> {
     let value = names
         .split_whitespace()
         .zip(values.split_whitespace())
-        .find_map(|(name, value)| (name == "OutRsts").then_some(value));
+        .find_map(|(name, value)| (name == wanted).then_some(value));
     Ok(value
-        .context("the kernel does not count the resets that it sends")?
+        .with_context(|| format!("the kernel does not count its {wanted}"))?
         .parse()?)
 }
 
 fn listen(address: IpAddr) -> io::Result<TcpListener> {
     let listener = TcpListener::bind((address, PORT))?;
+    // On a network that loses segments many wait for the end of their handshake.
+    listen_for(&listener, Backlog::new(BACKLOG)?)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }

@@ -1,13 +1,17 @@
-//! A TAP device as smoltcp's network card, with the fault's timers on its wire.
+//! A file that carries frames, such as a TAP device, as smoltcp's network card, with the fault's timers on its wire.
 
-use std::{io, os::fd::AsFd as _, time::Duration};
+use std::{
+    fs::File,
+    io::{self, Read as _, Write as _},
+    os::fd::AsFd as _,
+    time::Duration,
+};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use smoltcp::{
     phy::{self, Device, DeviceCapabilities, Medium},
     time::Instant,
 };
-use tun_rs::SyncDevice;
 
 use super::fault::DelayedAcks;
 
@@ -16,7 +20,7 @@ const MTU: usize = 1514;
 
 /// The network card of the client in user space.
 pub(super) struct Card<'a> {
-    tap: &'a SyncDevice,
+    file: &'a File,
     /// What adds the fault, and counts.
     pub(super) delayed_acks: DelayedAcks,
     /// smoltcp's tokens cannot fail: the first error is kept for the caller.
@@ -24,9 +28,9 @@ pub(super) struct Card<'a> {
 }
 
 impl<'a> Card<'a> {
-    pub(super) fn new(tap: &'a SyncDevice, delayed_acks: DelayedAcks) -> Self {
+    pub(super) fn new(file: &'a File, delayed_acks: DelayedAcks) -> Self {
         Self {
-            tap,
+            file,
             delayed_acks,
             failure: None,
         }
@@ -34,10 +38,10 @@ impl<'a> Card<'a> {
 
     /// Sends the ACKs whose delayed-ACK timer has fired.
     pub(super) fn fire(&mut self, now: Instant) -> io::Result<()> {
-        let tap = self.tap;
+        let mut file = self.file;
         match self
             .delayed_acks
-            .fire(now, |frame| tap.send(frame).map(drop))
+            .fire(now, |frame| file.write(frame).map(drop))
         {
             // It stays due.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
@@ -55,7 +59,7 @@ impl<'a> Card<'a> {
         // Rounded up, lest the last millisecond be spent in a busy loop.
         let timeout = PollTimeout::try_from(timeout.as_millis() + 1).unwrap_or(PollTimeout::MAX);
         match poll(
-            &mut [PollFd::new(self.tap.as_fd(), PollFlags::POLLIN)],
+            &mut [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)],
             timeout,
         ) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
@@ -83,7 +87,7 @@ impl Device for Card<'_> {
 
     fn receive(&mut self, now: Instant) -> Option<(RxToken, TxToken<'_>)> {
         let mut frame = vec![0; MTU];
-        match self.tap.recv(&mut frame) {
+        match self.file.read(&mut frame) {
             Ok(length) => frame.truncate(length),
             Err(error) => {
                 if error.kind() != io::ErrorKind::WouldBlock {
@@ -96,7 +100,7 @@ impl Device for Card<'_> {
         Some((
             RxToken(frame),
             TxToken {
-                tap: self.tap,
+                file: self.file,
                 delayed_acks: &mut self.delayed_acks,
                 failure: &mut self.failure,
                 now,
@@ -106,7 +110,7 @@ impl Device for Card<'_> {
 
     fn transmit(&mut self, now: Instant) -> Option<TxToken<'_>> {
         Some(TxToken {
-            tap: self.tap,
+            file: self.file,
             delayed_acks: &mut self.delayed_acks,
             failure: &mut self.failure,
             now,
@@ -125,7 +129,7 @@ impl phy::RxToken for RxToken {
 
 /// Permission to send a frame.
 pub(super) struct TxToken<'t> {
-    tap: &'t SyncDevice,
+    file: &'t File,
     delayed_acks: &'t mut DelayedAcks,
     failure: &'t mut Option<io::Error>,
     now: Instant,
@@ -135,7 +139,8 @@ impl phy::TxToken for TxToken<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, write: F) -> R {
         let mut frame = vec![0; length];
         let result = write(&mut frame);
-        match self.tap.send(&frame) {
+        let mut file = self.file;
+        match file.write(&frame) {
             Ok(_) => self.delayed_acks.sent(&frame, self.now),
             // A full queue loses frames, as any card's; TCP copes.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

@@ -1,26 +1,32 @@
 //! The lab's network: a gateway between a server and the clients, as real ones are between
 //! the Internet and a LAN.
+//!
+//! Its links lose nothing, and nobody retransmits too early; or they are impaired, on both
+//! sides of the gateway, and the hosts retransmit as Linux does, but sooner.
 
 use std::{
-    fs,
+    collections::HashMap,
+    fs::{self, File},
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    os::fd::{AsFd as _, AsRawFd as _},
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use nix::{
-    ifaddrs::getifaddrs,
-    net::if_::{InterfaceFlags, if_nametoindex},
+    net::if_::if_nametoindex,
+    sys::socket::{
+        AddressFamily, SockFlag, SockType, setsockopt, socketpair, sockopt::SndBufForce,
+    },
 };
-use rtnetlink::{
-    Handle, LinkUnspec, LinkVeth, RouteMessageBuilder,
-    packet_route::route::{RouteAttribute, RouteMessage, RouteMetric},
-};
-use tun_rs::{DeviceBuilder, Layer, SyncDevice};
+use rtnetlink::LinkUnspec;
 
-use super::namespace::Namespace;
+use super::{
+    impairment::Impairment,
+    link::{self, End},
+    namespace::Namespace,
+    relay::{Relay, Sighting},
+};
 
 /// The gateway's interface to the server: the one to protect.
 pub const WAN: &str = "wan0";
@@ -37,11 +43,30 @@ pub const SERVER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
 /// ACK, and the figures of a lossless network should have none.
 const SERVER_RTO_MIN: Duration = Duration::from_secs(2);
 
-/// How long the kernel may take until an interface is up.
-const LINK_DEADLINE: Duration = Duration::from_secs(5);
+/// Everybody's retransmission timer on impaired links, at the least: longer than Linux delays
+/// an ACK, which is 40 ms.
+const IMPAIRED_RTO_MIN: Duration = Duration::from_millis(50);
+
+/// How hosts retransmit on impaired links: often enough that hardly anybody gives up, and at
+/// least once a second, so that a close with several losses takes seconds and not minutes.
+const PERSISTENCE: [(&str, &str); 6] = [
+    ("ipv4/tcp_rto_max_ms", "1000"),
+    ("ipv4/tcp_syn_retries", "30"),
+    ("ipv4/tcp_synack_retries", "30"),
+    ("ipv4/tcp_retries2", "30"),
+    ("ipv4/tcp_orphan_retries", "30"),
+    // Who runs out of these forgets TIME-WAIT at once.
+    ("ipv4/tcp_max_tw_buckets", "262144"),
+];
+
+/// Bytes that the socket of a client in user space holds, the kernel's bookkeeping included.
+const SOCKET_QUEUE: usize = 64 * 1024 * 1024;
 
 /// A gateway and a server, and what was put behind the gateway.
 pub struct Topology {
+    /// By the gateway's interface. Dropped before the namespaces, whose devices they hold.
+    links: HashMap<String, Relay>,
+    impairment: Option<Impairment>,
     /// The namespace with the server, whose interface is `server0`.
     pub server: Namespace,
     /// The namespace that forwards between [`WAN`] and the clients.
@@ -72,10 +97,10 @@ pub struct Subnet {
     pub neighbour_v6: Ipv6Addr,
 }
 
-/// The TAP device of a client in user space, and who the client is there.
+/// The network card of a client in user space, and who the client is there.
 pub struct ClientPort {
-    /// Nonblocking; carries Ethernet frames.
-    pub tap: SyncDevice,
+    /// Nonblocking; each read and each write carries an Ethernet frame.
+    pub card: File,
     /// The client's addresses and the gateway's.
     pub subnet: Subnet,
     /// The client's Ethernet address.
@@ -105,14 +130,14 @@ impl Subnet {
         }
     }
 
-    fn gateway(self) -> [(IpAddr, u8); 2] {
+    pub(super) fn gateway(self) -> [(IpAddr, u8); 2] {
         [
             (self.gateway_v4.into(), Self::PREFIX_V4),
             (self.gateway_v6.into(), Self::PREFIX_V6),
         ]
     }
 
-    fn neighbour(self) -> [(IpAddr, u8); 2] {
+    pub(super) fn neighbour(self) -> [(IpAddr, u8); 2] {
         [
             (self.neighbour_v4.into(), Self::PREFIX_V4),
             (self.neighbour_v6.into(), Self::PREFIX_V6),
@@ -121,64 +146,65 @@ impl Subnet {
 }
 
 impl Topology {
-    /// Makes the two namespaces and the link between them.
+    /// Makes the two namespaces and a link between them that loses nothing.
     pub fn new() -> anyhow::Result<Self> {
+        Self::with(None)
+    }
+
+    /// The same with every link impaired, each by dice of its own.
+    pub fn impaired(impairment: Impairment) -> anyhow::Result<Self> {
+        Self::with(Some(impairment))
+    }
+
+    fn with(impairment: Option<Impairment>) -> anyhow::Result<Self> {
         let server = namespace("server")?;
         let gateway = namespace("gateway")?;
         gateway.sysctl("ipv4/ip_forward", "1")?;
         gateway.sysctl("ipv6/conf/all/forwarding", "1")?;
-        // A tail loss probe is a retransmission too, a few milliseconds after the FIN.
-        server.sysctl("ipv4/tcp_early_retrans", "0")?;
-        connect(
-            &gateway,
-            WAN,
-            &server,
-            "server0",
-            Subnet::WAN,
-            Some(SERVER_RTO_MIN),
-        )?;
-        Ok(Self {
+        if impairment.is_none() {
+            // A tail loss probe is a retransmission too, a few milliseconds after the FIN.
+            server.sysctl("ipv4/tcp_early_retrans", "0")?;
+        }
+        let mut topology = Self {
+            links: HashMap::new(),
+            impairment,
             server,
             gateway,
             hosts: 0,
-        })
+        };
+        let link = connect(
+            &topology.gateway,
+            WAN,
+            End {
+                namespace: &topology.server,
+                interface: "server0",
+            },
+            Subnet::WAN,
+            (Some(SERVER_RTO_MIN), impairment.map(|all| all.of_link(0))),
+        )?;
+        topology.keep(WAN, link);
+        Ok(topology)
     }
 
     /// Puts the TAP device [`LAN`] of a client in user space behind the gateway. One such
     /// client at a time.
-    pub fn add_client(&self) -> anyhow::Result<ClientPort> {
+    pub fn add_client(&mut self) -> anyhow::Result<ClientPort> {
         let subnet = Subnet::lan(0);
-        let hardware_address = [0x02, 0, 0, 0, 0, 0x02];
-        let tap = self
-            .gateway
-            .run(|| {
-                let tap = DeviceBuilder::new()
-                    .name(LAN)
-                    .layer(Layer::L2)
-                    .mac_addr([0x02, 0, 0, 0, 0, 0x01])
-                    // Room for a burst of all connections at once: this network loses nothing.
-                    .tx_queue_len(16_384)
-                    .build_sync()?;
-                tap.set_nonblocking(true)?;
-                Ok::<_, std::io::Error>(tap)
-            })
-            .context("could not make a TAP device (is /dev/net/tun there, and the module tun?)")?;
-        self.gateway.netlink(async move |handle| {
-            let index = if_nametoindex(LAN)?;
-            configure(&handle, index, subnet.gateway()).await?;
-            for (address, _) in subnet.neighbour() {
-                let neighbour = handle.neighbours().add(index, address);
-                neighbour
-                    .link_layer_address(&hardware_address)
-                    .execute()
-                    .await?;
-            }
-            wait_until_up(LAN)
-        })?;
+        let gateway = End {
+            namespace: &self.gateway,
+            interface: LAN,
+        };
+        let mut card = link::card(&gateway, subnet)?;
+        if let Some(impairment) = self.impairment {
+            let (near, far) = user_space_cards().context("could not make a pair of sockets")?;
+            let relay = Relay::start(card, near, impairment.of_link(1))?;
+            self.links.insert(LAN.to_owned(), relay);
+            card = far;
+        }
         Ok(ClientPort {
-            tap,
+            card,
             subnet,
-            hardware_address,
+            hardware_address: link::NEIGHBOUR_ADDRESS,
         })
     }
 
@@ -188,20 +214,89 @@ impl Topology {
         let subnet = Subnet::lan(self.hosts);
         let gateway_interface = format!("lan{}", self.hosts);
         let namespace = namespace("host")?;
-        connect(
+        let impairment = self
+            .impairment
+            .map(|all| all.of_link(1 + u64::from(self.hosts)));
+        let link = connect(
             &self.gateway,
             &gateway_interface,
-            &namespace,
-            "eth0",
+            End {
+                namespace: &namespace,
+                interface: "eth0",
+            },
             subnet,
-            None,
+            (None, impairment),
         )?;
+        self.keep(&gateway_interface, link);
         Ok(Host {
             namespace,
             subnet,
             gateway_interface,
         })
     }
+
+    /// Cuts an impaired link, and gives every segment that was seen at either end of it, in
+    /// the order of time.
+    pub fn cut(&mut self, gateway_interface: &str) -> anyhow::Result<Vec<Sighting>> {
+        let link = self.links.remove(gateway_interface);
+        link.with_context(|| format!("{gateway_interface} has no impaired link"))?
+            .cut()
+    }
+
+    fn keep(&mut self, gateway_interface: &str, relay: Option<Relay>) {
+        self.links
+            .extend(relay.map(|relay| (gateway_interface.to_owned(), relay)));
+    }
+}
+
+/// Connects a neighbour to the gateway; impaired, or with that minimum of its retransmission
+/// timer.
+fn connect(
+    gateway: &Namespace,
+    gateway_interface: &str,
+    neighbour: End<'_>,
+    subnet: Subnet,
+    (rto_min, impairment): (Option<Duration>, Option<Impairment>),
+) -> anyhow::Result<Option<Relay>> {
+    let gateway = End {
+        namespace: gateway,
+        interface: gateway_interface,
+    };
+    let Some(impairment) = impairment else {
+        link::connect(&gateway, &neighbour, subnet, rto_min)?;
+        return Ok(None);
+    };
+    for (parameter, value) in PERSISTENCE {
+        persist(neighbour.namespace, parameter, value)?;
+    }
+    link::connect_impaired(&gateway, &neighbour, subnet, IMPAIRED_RTO_MIN, impairment).map(Some)
+}
+
+/// Sets a parameter that older kernels lack: there, a close takes longer.
+fn persist(
+    namespace: &Namespace,
+    parameter: &'static str,
+    value: &'static str,
+) -> anyhow::Result<()> {
+    let exists = namespace.run(move || fs::exists(format!("/proc/sys/net/{parameter}")))?;
+    if exists {
+        namespace.sysctl(parameter, value)?;
+    }
+    Ok(())
+}
+
+/// Two ends of a wire in user space: each write is a frame.
+fn user_space_cards() -> io::Result<(File, File)> {
+    let (near, far) = socketpair(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        None,
+        SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC,
+    )?;
+    for socket in [&near, &far] {
+        setsockopt(socket, SndBufForce, &SOCKET_QUEUE)?;
+    }
+    Ok((near.into(), far.into()))
 }
 
 /// Makes a namespace with a loopback interface and with IPv6 addresses that can be used at
@@ -221,114 +316,4 @@ fn namespace(name: &'static str) -> anyhow::Result<Namespace> {
         Ok(handle.link().set(loopback).execute().await?)
     })?;
     Ok(namespace)
-}
-
-/// Connects a neighbour to the gateway by a veth pair and sends all its packets there.
-fn connect(
-    gateway: &Namespace,
-    gateway_interface: &str,
-    neighbour: &Namespace,
-    neighbour_interface: &'static str,
-    subnet: Subnet,
-    rto_min: Option<Duration>,
-) -> anyhow::Result<()> {
-    let interface = gateway_interface.to_owned();
-    let destination = neighbour.as_fd().try_clone_to_owned()?;
-    gateway.netlink(async move |handle| {
-        let pair = LinkVeth::new(&interface, neighbour_interface).build();
-        handle.link().add(pair).execute().await?;
-        let peer = LinkUnspec::new_with_index(if_nametoindex(neighbour_interface)?);
-        let peer = peer.setns_by_fd(destination.as_raw_fd()).build();
-        handle.link().set(peer).execute().await?;
-        configure(
-            &handle,
-            if_nametoindex(interface.as_str())?,
-            subnet.gateway(),
-        )
-        .await
-    })?;
-    neighbour.netlink(async move |handle| {
-        let index = if_nametoindex(neighbour_interface)?;
-        configure(&handle, index, subnet.neighbour()).await?;
-        let v4 = RouteMessageBuilder::<Ipv4Addr>::new()
-            .gateway(subnet.gateway_v4)
-            .build();
-        let v6 = RouteMessageBuilder::<Ipv6Addr>::new()
-            .gateway(subnet.gateway_v6)
-            .build();
-        for mut route in [v4, v6] {
-            if let Some(rto_min) = rto_min {
-                set_rto_min(&mut route, rto_min)?;
-            }
-            handle.route().add(route).execute().await?;
-        }
-        wait_until_up(neighbour_interface)
-    })?;
-    let interface = gateway_interface.to_owned();
-    gateway.run(move || wait_until_up(&interface))
-}
-
-/// Gives an interface its addresses and sets it up.
-async fn configure(
-    handle: &Handle,
-    index: u32,
-    addresses: [(IpAddr, u8); 2],
-) -> anyhow::Result<()> {
-    let up = LinkUnspec::new_with_index(index).up().build();
-    handle.link().set(up).execute().await?;
-    for (address, prefix_length) in addresses {
-        handle
-            .address()
-            .add(index, address, prefix_length)
-            .execute()
-            .await?;
-    }
-    Ok(())
-}
-
-fn set_rto_min(route: &mut RouteMessage, rto_min: Duration) -> anyhow::Result<()> {
-    const RTAX_RTO_MIN: u32 = 13;
-
-    // The kernel heeds this metric only where it is locked.
-    route.attributes.push(RouteAttribute::Metrics(vec![
-        RouteMetric::Lock(1 << RTAX_RTO_MIN),
-        RouteMetric::RtoMin(u32::try_from(rto_min.as_millis())?),
-    ]));
-    Ok(())
-}
-
-/// Waits until an interface of this thread's namespace passes packets and its addresses can
-/// be used: before that, the kernel throws packets away and refuses to bind.
-fn wait_until_up(interface: &str) -> anyhow::Result<()> {
-    let deadline = Instant::now() + LINK_DEADLINE;
-    loop {
-        let running = getifaddrs()?.any(|address| {
-            address.interface_name == interface
-                && address.flags.contains(InterfaceFlags::IFF_RUNNING)
-        });
-        if running && !has_tentative_address(interface)? {
-            return Ok(());
-        }
-        if Instant::now() > deadline {
-            bail!("{interface} did not come up within {LINK_DEADLINE:?}");
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
-}
-
-/// Whether the kernel has yet to confirm an IPv6 address, which it does in the background
-/// even where it need not look for duplicates.
-fn has_tentative_address(interface: &str) -> anyhow::Result<bool> {
-    const IFA_F_TENTATIVE: u32 = 0x40;
-
-    for line in fs::read_to_string("/proc/thread-self/net/if_inet6")?.lines() {
-        if let [_address, _index, _prefix_length, _scope, flags, name] =
-            line.split_whitespace().collect::<Vec<_>>()[..]
-            && name == interface
-            && u32::from_str_radix(flags, 16)? & IFA_F_TENTATIVE != 0
-        {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }

@@ -294,6 +294,7 @@ fn a_syn_or_a_reset_of_the_client_disarms() {
             "SYN ACK",
             Segment {
                 flags: Flags::SYN.with(Flags::ACK),
+                ack: FC,
                 ..SYN
             },
             Reason::Syn,
@@ -314,6 +315,26 @@ fn a_syn_or_a_reset_of_the_client_disarms() {
             .client(LAST_ACK, Pass, Reason::NoFlow)
             .leaves(&[]);
     }
+}
+
+#[test]
+fn a_late_copy_of_what_opened_the_connection_disarms_nothing() {
+    let first_octet = SeqNum(FC.0.wrapping_sub(13));
+    let syn = segment(Flags::SYN, SeqNum(first_octet.0 - 1), SeqNum(0));
+    closed("the client's SYN, late")
+        .client(syn, Pass, Reason::NotPure)
+        .client(LAST_ACK, Drop, Reason::SpuriousAckDropped)
+        .leaves(&[Phase::Closed]);
+    let syn_ack = segment(
+        Flags::SYN.with(Flags::ACK),
+        SeqNum(FS.0 - 1_000),
+        first_octet,
+    );
+    closed("the server's SYN ACK, late")
+        .server(syn_ack, Pass, Reason::ServerElicits)
+        .client(LAST_ACK, Pass, Reason::ElicitedAck)
+        .client(LAST_ACK, Drop, Reason::SpuriousAckDropped)
+        .leaves(&[Phase::Closed]);
 }
 
 #[test]

@@ -20,7 +20,8 @@ pub(crate) fn segments() -> impl Strategy<Value = (Direction, Segment)> {
     let client = (
         prop_oneof![
             20 => Just(0x10_u16), 6 => Just(0x11), 1 => Just(0x18), 1 => Just(0x50),
-            1 => Just(0x190 & 0xfff), 1 => Just(0x01), 1 => Just(0x19), 1 => 0_u16..0x1000,
+            1 => Just(0x190 & 0xfff), 1 => Just(0x01), 1 => Just(0x19), 1 => Just(0x02),
+            1 => 0_u16..0x1000,
         ],
         seq(FC),
         seq(FS),
@@ -30,7 +31,7 @@ pub(crate) fn segments() -> impl Strategy<Value = (Direction, Segment)> {
     let server = (
         prop_oneof![
             8 => Just(0x11_u16), 8 => Just(0x10), 3 => Just(0x04), 1 => Just(0x14),
-            2 => Just(0x18), 1 => Just(0x01), 1 => 0_u16..0x1000,
+            2 => Just(0x18), 1 => Just(0x01), 1 => Just(0x12), 1 => 0_u16..0x1000,
         ],
         seq(FS),
         seq(FC),

@@ -33,9 +33,22 @@ impl Event {
             && !self.has(Flags::RST)
     }
 
-    /// "A SYN in either direction, the client's RST."
-    fn disarms(&self) -> bool {
-        self.has(Flags::SYN) || self.is_clients() && self.has(Flags::RST)
+    /// "A SYN in either direction that did not open this connection, the client's RST."
+    fn disarms(&self, fc: SeqNum) -> bool {
+        self.has(Flags::SYN) && !self.opened(fc) || self.is_clients() && self.has(Flags::RST)
+    }
+
+    /// "The client's SYN alone, or the server's SYN with ACK: the octet that follows the
+    /// client's SYN precedes Fc."
+    fn opened(&self, fc: SeqNum) -> bool {
+        let with_ack = if self.is_clients() { 0x02 } else { 0x12 };
+        let first_octet = if self.is_clients() {
+            self.segment.seq.0.wrapping_add(1)
+        } else {
+            self.segment.ack.0
+        };
+        let ahead = fc.0.wrapping_sub(first_octet);
+        self.segment.flags.bits() & 0x17 == with_ack && (1..=1 << 31).contains(&ahead)
     }
 }
 
@@ -197,7 +210,7 @@ fn known<'a>(history: &'a [Event], policy: &'a Policy) -> Known<'a> {
             policy,
         };
         let lives = !known.events.is_empty() && !known.is_expired(known.events.len(), event.at);
-        if !lives || event.disarms() {
+        if !lives || event.disarms(known.fc()) {
             start = history.len();
         }
         if event.makes() && !(lives && known.fc() == event.segment.next()) {
@@ -240,7 +253,7 @@ pub(crate) fn judge(
     if !exists {
         return Reason::NoFlow;
     }
-    if event.has(Flags::SYN) {
+    if event.has(Flags::SYN) && !event.opened(flow.fc()) {
         return Reason::Syn;
     }
     if event.is_clients() && event.has(Flags::RST) {
