@@ -86,7 +86,7 @@ fn another_name_of_a_served_interface_is_no_other_interface() {
 }
 
 #[test]
-fn an_interface_without_an_ethernet_header_is_refused() {
+fn xdp_on_an_interface_without_an_ethernet_header_is_refused() {
     let topology = Topology::new().unwrap();
     tool(
         &topology.gateway,
@@ -95,9 +95,9 @@ fn an_interface_without_an_ethernet_header_is_refused() {
     );
     assert_refused(
         &topology,
-        run(&["--iface", "tun9"]),
+        run(&["--iface", "tun9", "--ingress", "xdp"]),
         1,
-        &["tun9", "Ethernet"],
+        &["tun9", "Ethernet", "--ingress tc"],
     );
 }
 

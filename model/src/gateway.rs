@@ -8,7 +8,7 @@ use filter_common::{
 
 use crate::{
     mutant::Mutant,
-    packet::{ACK, FC, FIN, FORGED, FS, LATER, OTHER_OPTIONS, Packet, RST, SYN},
+    packet::{ACK, FC, FIN, FORGED, FS, HANDSHAKE, LATER, OTHER_OPTIONS, Packet, RST, SYN},
     property::Property,
     setup::{CLOSED_LIFETIME, Filter, Interfaces, Setup, WINDOW},
 };
@@ -431,7 +431,8 @@ impl Truth {
         if from_client || !packet.has(RST) {
             self.idle = 0;
         }
-        if packet.has(SYN) || from_client && packet.has(RST) {
+        let later = packet.has(SYN) && !packet.is(HANDSHAKE);
+        if later || from_client && packet.has(RST) {
             self.disarmed = true;
             return;
         }
@@ -442,7 +443,7 @@ impl Truth {
         if acknowledges {
             self.since_ack = 0;
         }
-        if packet.has(RST) || packet.is(FORGED | LATER) {
+        if packet.has(RST) || packet.is(FORGED | LATER | HANDSHAKE) {
             return;
         }
         if !from_client {

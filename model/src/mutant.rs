@@ -232,6 +232,17 @@ pub const ALL: &[Mutant] = &[
             change
         },
     ),
+    lies(
+        "disarm: by late copies of the handshake",
+        "handshake",
+        |flow, _, segment, _| {
+            if let Some(flow) = flow
+                && segment.flags.any(Flags::SYN)
+            {
+                (segment.seq, segment.ack) = (flow.client.fin_end, flow.client.fin_end);
+            }
+        },
+    ),
     keeps(
         "disarm: not by the client's RST",
         "reuse-abort",

@@ -40,6 +40,8 @@ pub const WAITED_FOR: u8 = 0x02;
 pub const LATER: u8 = 0x04;
 /// Ghost: neither endpoint sent it.
 pub const FORGED: u8 = 0x08;
+/// Ghost: of this connection's own handshake.
+pub const HANDSHAKE: u8 = 0x10;
 
 /// One packet: what the machine sees of it, as offsets, and ghosts that only properties see.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -165,6 +167,7 @@ impl std::fmt::Display for Packet {
             (OTHER_OPTIONS, "options"),
             (LATER, "later"),
             (FORGED, "forged"),
+            (HANDSHAKE, "handshake"),
         ] {
             if self.is(mark) {
                 write!(f, " ({name})")?;

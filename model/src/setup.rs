@@ -112,6 +112,8 @@ pub struct Setup {
     pub merges: bool,
     /// Whether the client may leave ACKs of data to a later segment.
     pub delays: bool,
+    /// Whether copies of the connection's SYN and SYN-ACK are still on the way.
+    pub handshake: bool,
     /// Whether the server may close first, or at the same time.
     pub closes_first: bool,
     /// On which links packets overtake one another.
@@ -158,6 +160,7 @@ impl Setup {
         data: true,
         merges: false,
         delays: false,
+        handshake: false,
         closes_first: false,
         reorders: [true; LINKS],
         copies_on: [true; LINKS],

@@ -225,6 +225,21 @@ fn losses(base: &Setup, more: u8) -> Vec<Setup> {
             ..*base
         },
         Setup {
+            name: "handshake",
+            about: "late copies of SYN and SYN-ACK, lost, repeated early, R1+R2",
+            filter: R1_AND_R2,
+            handshake: true,
+            data: more > 0,
+            claims: CURE,
+            limits: Limits {
+                losses: 1,
+                copies: 0,
+                early: 1,
+                ..limits
+            },
+            ..*base
+        },
+        Setup {
             name: "loss",
             about: "the fault, as guard, R1",
             limits,

@@ -6,7 +6,7 @@ use filter_common::Direction;
 use crate::{
     client::{Client, ClientState, Unasked},
     gateway::{Gateway, Late},
-    packet::{FIN, Link, MOST},
+    packet::{ACK, FC, FIN, HANDSHAKE, Link, MOST, Packet, SYN},
     property::Property,
     server::{Server, ServerState},
     setup::{Interfaces, LINKS, Limits, Setup},
@@ -96,11 +96,18 @@ impl World {
     /// An established connection whose request was acknowledged.
     #[must_use]
     pub fn new(setup: &Setup) -> Self {
+        let mut links = [Link::default(); LINKS];
+        if setup.handshake {
+            let (client, server) = (FC - 1, setup.server_start());
+            links[CLIENT_TO_GATEWAY].push(Packet::new(SYN, client - 1, 0).marked(HANDSHAKE));
+            links[SERVER_TO_GATEWAY]
+                .push(Packet::new(SYN | ACK, server - 1, client).marked(HANDSHAKE));
+        }
         Self {
             client: Client::new(setup),
             server: Server::new(setup),
             gateway: Gateway::default(),
-            links: [Link::default(); LINKS],
+            links,
             left: setup.limits,
         }
     }
