@@ -1,6 +1,10 @@
 //! Measurements that take long and prove something by figures: `cargo xtask bench` and
 //! `cargo xtask loss` call it.
 
+mod footprint;
+mod programs;
+mod statistics;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -14,8 +18,21 @@ struct Command {
 }
 
 #[derive(Debug, Subcommand)]
-enum Measurement {}
+enum Measurement {
+    Footprint(footprint::Arguments),
+    Programs(programs::Arguments),
+}
 
 fn main() -> ExitCode {
-    match Command::parse().measurement {}
+    let done = match Command::parse().measurement {
+        Measurement::Footprint(arguments) => footprint::run(&arguments),
+        Measurement::Programs(arguments) => programs::run(&arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }

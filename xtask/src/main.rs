@@ -1,10 +1,12 @@
 //! `cargo xtask VERB`: everything that is done to this project, one file per verb.
 
 mod apt;
+mod bench;
 mod build;
 mod build_and_run;
 mod ci;
 mod conf;
+mod footprint;
 mod linker;
 mod lint;
 mod machine;
@@ -39,7 +41,11 @@ enum Verb {
     Test(test::Arguments),
     /// Explores every run of a small close through the state machine, then breaks it
     Model(model::Arguments),
-    /// Checks format, clippy (host and BPF target) and the documentation
+    /// Measures what packets, flows and a start cost (docs/performance.md)
+    Bench(bench::Arguments),
+    /// Compares how large the packet programs are with docs/footprint.txt
+    Footprint(footprint::Arguments),
+    /// Checks format, clippy (host and BPF target), documentation and footprint
     Lint,
     /// What continuous integration runs: lint, test, then model
     Ci,
@@ -52,6 +58,8 @@ fn main() -> ExitCode {
         Verb::BuildAndRun(arguments) => build_and_run::run(&arguments),
         Verb::Test(arguments) => test::run(&arguments),
         Verb::Model(arguments) => model::run(&arguments),
+        Verb::Bench(arguments) => bench::run(&arguments),
+        Verb::Footprint(arguments) => footprint::run(&arguments),
         Verb::Lint => lint::run(),
         Verb::Ci => ci::run(),
     };

@@ -86,7 +86,7 @@ fn stop_nginx(is_root: bool) {
 }
 
 /// The variable by which cargo is told what runs this machine's test binaries.
-fn runner_variable() -> String {
+pub(crate) fn runner_variable() -> String {
     let target = env!("HOST_TARGET").replace('-', "_").to_uppercase();
     format!("CARGO_TARGET_{target}_RUNNER")
 }
