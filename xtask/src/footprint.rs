@@ -8,7 +8,6 @@ use std::{fs, process::Stdio};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use similar::TextDiff;
 
 use crate::{
     conf::Conf,
@@ -110,7 +109,7 @@ fn compare(kept: &str, built: &str) -> Comparison {
     let mut difference = String::new();
     for kept in kept.iter().skip(1) {
         if let Some(built) = built.iter().find(|built| built.title == kept.title) {
-            difference += &unified(&kept.lines, &built.lines);
+            difference += &changes(&kept.lines, &built.lines);
         } else if let Some(other) = built.iter().find(|part| part.title.starts_with("kernel ")) {
             comparison.notes.push(note(format!(
                 "not compared: the part of {}, for this is {}",
@@ -152,15 +151,22 @@ fn parts(text: &str) -> Vec<Part<'_>> {
     parts
 }
 
-/// Only the lines that differ.
-fn unified(kept: &[&str], built: &[&str]) -> String {
-    let changes = TextDiff::from_slices(kept, built);
-    changes
-        .iter_all_changes()
-        .filter(|change| change.tag() != similar::ChangeTag::Equal)
-        .fold(String::new(), |text, change| {
-            text + &format!("    {}{}\n", change.tag(), change.value())
-        })
+/// Only the lines that differ: each as it is kept, then as it is built.
+fn changes(kept: &[&str], built: &[&str]) -> String {
+    let name = |line: &str| line.split(':').next().map(str::to_owned);
+    let changed =
+        kept.iter().filter_map(
+            |line| match built.iter().find(|built| name(built) == name(line)) {
+                Some(same) if same == line => None,
+                Some(other) => Some(format!("    -{line}\n    +{other}\n")),
+                None => Some(format!("    -{line}\n")),
+            },
+        );
+    let came = built
+        .iter()
+        .filter(|line| kept.iter().all(|kept| name(kept) != name(line)))
+        .map(|line| format!("    +{line}\n"));
+    changed.chain(came).collect()
 }
 
 #[cfg(test)]
