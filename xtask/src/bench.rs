@@ -36,7 +36,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         eprintln!("it is built as you and run as root, through sudo");
         bench.env(runner_variable(), "sudo -E");
     }
-    if arguments.measurement.is_empty() {
+    let first = arguments.measurement.first();
+    if first.is_none_or(|first| first.starts_with('-')) {
         bench.arg("programs");
     }
     visibly(bench.args(&arguments.measurement))

@@ -1,10 +1,7 @@
 //! Every path that is measured. A new one is a line here.
 
-use anyhow::Result;
 use etherparse::{ArpHardwareId, ArpOperation, ArpPacket, EtherType, IpNumber, PacketBuilder};
-use filter_common::{
-    Direction, Flags, FlowKey, Mode, Reason, Segment, SeqNum, Verdict, segment::Options, wire,
-};
+use filter_common::{Direction, Flags, Mode, Reason, Segment, SeqNum, Verdict, segment::Options};
 use filter_user::settings::{Role, Settings};
 
 use super::{
@@ -63,8 +60,16 @@ pub(super) enum Style {
     SteppedFromEmpty(Step),
     /// The same, over as many flows, which are the same ones in each round.
     Revisited { step: Step, flows: u32 },
-    /// The same frame, and the flow is put back before its budget is spent.
-    Restored(FlowKey),
+    /// The same few flows in turn, which are put back before their budgets are spent.
+    Restored(Step),
+}
+
+/// What goes before, of the same connection or of each of a circle.
+#[derive(Clone, Debug)]
+pub(super) struct Before {
+    pub(super) direction: Direction,
+    pub(super) frame: Vec<u8>,
+    pub(super) circle: Step,
 }
 
 /// One path of one program.
@@ -74,8 +79,7 @@ pub(super) struct Case {
     pub(super) program: Program,
     pub(super) frame: Vec<u8>,
     pub(super) style: Style,
-    /// Frames that go before, and where.
-    pub(super) before: Vec<(Direction, Vec<u8>)>,
+    pub(super) before: Vec<Before>,
     /// What each run is to be counted as; nothing where it is not to be counted.
     pub(super) reasons: &'static [Reason],
     pub(super) verdict: Verdict,
@@ -105,7 +109,7 @@ pub(super) fn settings() -> Settings {
 }
 
 /// Every path, by instance.
-pub(super) fn setups() -> Result<Vec<Setup>> {
+pub(super) fn setups() -> Vec<Setup> {
     let wan = Settings { ..settings() };
     let lan = Settings {
         role: Role::Lan,
@@ -122,7 +126,7 @@ pub(super) fn setups() -> Result<Vec<Setup>> {
     let mut setups = vec![
         Setup {
             name: "default",
-            cases: default_cases(&wan)?,
+            cases: default_cases(&wan),
             settings: wan.clone(),
             flows: 0,
             is_fill: false,
@@ -162,7 +166,7 @@ pub(super) fn setups() -> Result<Vec<Setup>> {
                     &[],
                     &monitor,
                     Program::Egress,
-                )?],
+                )],
             ]
             .concat(),
             settings: monitor,
@@ -182,7 +186,7 @@ pub(super) fn setups() -> Result<Vec<Setup>> {
         },
         Setup {
             name: "role lan",
-            cases: lan_cases(&lan)?,
+            cases: lan_cases(&lan),
             settings: lan,
             flows: 0,
             is_fill: false,
@@ -191,7 +195,7 @@ pub(super) fn setups() -> Result<Vec<Setup>> {
     for (max_flows, flows) in FILLS {
         setups.push(filled(max_flows, flows));
     }
-    Ok(setups)
+    setups
 }
 
 /// What the table has room for, and what is in it.
@@ -282,7 +286,7 @@ pub(super) fn filling(direction: Direction, segment: Segment) -> Vec<u8> {
     padded(frame.octets())
 }
 
-fn default_cases(settings: &Settings) -> Result<Vec<Case>> {
+fn default_cases(settings: &Settings) -> Vec<Case> {
     let hop_by_hop = Extension::Raw(IpNumber::IPV6_HEADER_HOP_BY_HOP, 0);
     let destination = Extension::Raw(IpNumber::IPV6_DESTINATION_OPTIONS, 0);
     let of = |path, target, frame: &dyn Fn(Direction) -> Frame| {
@@ -340,7 +344,7 @@ fn default_cases(settings: &Settings) -> Result<Vec<Case>> {
         ("spurious ACK, dropped, Timestamps", V4, &TIMESTAMPS[..]),
         ("spurious ACK, dropped, IPv6", V6, &[]),
     ] {
-        cases.push(spurious(path, ip, options, settings, Program::Egress)?);
+        cases.push(spurious(path, ip, options, settings, Program::Egress));
     }
     let closing = Connection {
         ip: V4,
@@ -358,10 +362,10 @@ fn default_cases(settings: &Settings) -> Result<Vec<Case>> {
         verdict: Verdict::Pass,
         target: None,
     }));
-    Ok(cases)
+    cases
 }
 
-fn lan_cases(settings: &Settings) -> Result<Vec<Case>> {
+fn lan_cases(settings: &Settings) -> Vec<Case> {
     let mut cases = ordinary("pure ACK", &V4, TARGET_V4, settings);
     cases.extend(ordinary("pure ACK, IPv6", &V6, TARGET_V6, settings));
     for program in Program::ARRIVING {
@@ -371,9 +375,9 @@ fn lan_cases(settings: &Settings) -> Result<Vec<Case>> {
             &[],
             settings,
             program,
-        )?);
+        ));
     }
-    Ok(cases)
+    cases
 }
 
 /// A pure ACK of a flow that is not closing, by every program.
@@ -410,7 +414,7 @@ fn spurious(
     options: &[u8],
     settings: &Settings,
     program: Program,
-) -> Result<Case> {
+) -> Case {
     let connection = Connection {
         ip,
         client_port: 50_000 + u16::from(!options.is_empty()),
@@ -418,10 +422,10 @@ fn spurious(
     };
     let frame = connection.frame(Direction::FromClient, LAST_ACK);
     let enforces = settings.mode == Mode::Enforce;
-    Ok(Case {
+    Case {
         path,
         program,
-        style: Style::Restored(key(&frame, Direction::FromClient)?),
+        style: Style::Restored(Step::in_a_circle(client_word(&connection.ip))),
         frame,
         before: connection.frames(CLOSED),
         reasons: if enforces {
@@ -435,7 +439,7 @@ fn spurious(
             Verdict::Pass
         },
         target: Some(TARGET_DROP),
-    })
+    }
 }
 
 fn suppressed_resets() -> Vec<Case> {
@@ -508,25 +512,23 @@ impl Connection<'_> {
         padded(frame.octets())
     }
 
-    fn frames(&self, segments: &[Segment]) -> Vec<(Direction, Vec<u8>)> {
+    fn frames(&self, segments: &[Segment]) -> Vec<Before> {
         segments
             .iter()
             .map(|&segment| {
-                let direction = if segment == SERVER_FIN {
-                    Direction::FromServer
+                let (direction, word) = if segment == SERVER_FIN {
+                    (Direction::FromServer, server_word(&self.ip))
                 } else {
-                    Direction::FromClient
+                    (Direction::FromClient, client_word(&self.ip))
                 };
-                (direction, self.frame(direction, segment))
+                Before {
+                    direction,
+                    frame: self.frame(direction, segment),
+                    circle: Step::in_a_circle(word),
+                }
             })
             .collect()
     }
-}
-
-fn key(frame: &[u8], direction: Direction) -> Result<FlowKey> {
-    let key =
-        wire::locate(frame, direction, 0).and_then(|located| wire::key(frame, &located, direction));
-    key.map_err(|reason| anyhow::anyhow!("the frame is refused: {}", reason.as_str()))
 }
 
 fn padded(mut frame: Vec<u8>) -> Vec<u8> {

@@ -217,7 +217,7 @@ fn run(
                     let empty = program.run(&work.empty.ebpf, work.reference, frame, repeat);
                     barrier.wait();
                     let ours = program.run(work.ours, work.name, frame, repeat)?;
-                    Ok(ours.call - empty?.call)
+                    Ok(ours.time - empty?.time)
                 })
             })
             .collect();

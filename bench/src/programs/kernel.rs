@@ -110,8 +110,7 @@ impl Program {
         };
         Ok(Ran {
             verdict,
-            call: took.as_secs_f64() * 1e9 / f64::from(repeat),
-            run: result.duration.as_secs_f64() * 1e9,
+            time: took.as_secs_f64() * 1e9 / f64::from(repeat),
         })
     }
 }
@@ -122,10 +121,7 @@ pub(super) struct Ran {
     /// The last run's.
     pub(super) verdict: Verdict,
     /// Nanoseconds of this thread's time that the whole call took, divided by its runs.
-    pub(super) call: f64,
-    /// The kernel's own figure: nanoseconds a run, without the call's preparation, whole
-    /// nanoseconds only.
-    pub(super) run: f64,
+    pub(super) time: f64,
 }
 
 /// What this thread has had of a CPU: others that run meanwhile do not count.
@@ -138,7 +134,7 @@ fn thread_time() -> Result<Duration> {
 /// Programs and maps of their own.
 pub(super) struct Kernel {
     datapath: Datapath,
-    role: Role,
+    pub(super) role: Role,
     counters: PerCpuArray<MapData, [u64; Reason::COUNT]>,
     /// The kernel's ids of its maps.
     pub(super) maps: Vec<u32>,

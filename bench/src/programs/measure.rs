@@ -1,7 +1,7 @@
 //! One case in one round: the program, and beside it an empty one, driven alike.
 
-use anyhow::{Result, ensure};
-use filter_common::{Flow, Reason, Verdict};
+use anyhow::{Result, anyhow, ensure};
+use filter_common::{Direction, Flow, FlowKey, Reason, wire};
 
 use super::{
     cases::{Case, Style},
@@ -9,8 +9,10 @@ use super::{
     reference::{Reference, Step},
 };
 
-/// Runs after which a flow is put back: below the largest budget.
-const RESTORE_AFTER: u32 = 250;
+/// Flows of a restored case, as many as [`Step::in_a_circle`] goes through.
+const CIRCLE: u32 = 256;
+/// How often each of them has its turn before it is put back: below the largest budget.
+const TURNS: u32 = 250;
 /// Flows that are made in an empty table: fewer than it has room for.
 const ROOM: u32 = 60_000;
 
@@ -28,22 +30,19 @@ pub(super) struct Measured<'a> {
     empty: Reference,
     /// For a stepped case: leads to the program.
     driver: Option<Reference>,
-    /// For a restored case: as the flow is put back.
-    flow: Option<Flow>,
+    /// For a restored case: what is put back.
+    flows: Vec<(FlowKey, Flow)>,
 }
 
 impl<'a> Measured<'a> {
     /// Lets the frames go before that the case asks for.
     pub(super) fn new(case: &'a Case, kernel: &mut Kernel) -> Result<Self> {
-        for (direction, frame) in &case.before {
-            let program = kernel.towards(*direction);
-            kernel.run(program, frame, 1)?;
-        }
         let step = match case.style {
             Style::Stepped(step)
             | Style::SteppedFromEmpty(step)
+            | Style::Restored(step)
             | Style::Revisited { step, .. } => Some(step),
-            Style::Same | Style::Restored(_) => None,
+            Style::Same => None,
         };
         let mut empty = Reference::load(case.program, step.unwrap_or(Step::NONE))?;
         empty.lead_to_empty(case.program)?;
@@ -55,19 +54,32 @@ impl<'a> Measured<'a> {
             }
             None => None,
         };
-        let flow = match case.style {
-            Style::Restored(key) => Some(kernel.flow(&key)?),
-            Style::Same
-            | Style::Stepped(_)
-            | Style::SteppedFromEmpty(_)
-            | Style::Revisited { .. } => None,
-        };
+        let mut flows = Vec::new();
+        for before in &case.before {
+            let program = kernel.towards(before.direction);
+            if let Style::Restored(_) = case.style {
+                let mut driver = Reference::load(program, before.circle)?;
+                driver.lead_to(&kernel.descriptor(program)?)?;
+                program.run(&driver.ebpf, "step", &before.frame, CIRCLE)?;
+            } else {
+                kernel.run(program, &before.frame, 1)?;
+            }
+        }
+        if let Style::Restored(step) = case.style {
+            let direction = case.program.direction(kernel.role);
+            let mut frame = case.frame.clone();
+            for _ in 0..CIRCLE {
+                let key = key(&frame, direction)?;
+                flows.push((key, kernel.flow(&key)?));
+                step.advance(&mut frame, 1);
+            }
+        }
         Ok(Self {
             case,
             frame: case.frame.clone(),
             empty,
             driver,
-            flow,
+            flows,
         })
     }
 
@@ -77,14 +89,14 @@ impl<'a> Measured<'a> {
         let repeat = match style {
             Style::SteppedFromEmpty(_) => repeat.min(ROOM),
             Style::Revisited { flows, .. } => flows,
-            Style::Restored(_) => repeat.next_multiple_of(RESTORE_AFTER),
+            Style::Restored(_) => CIRCLE * TURNS,
             Style::Same | Style::Stepped(_) => repeat,
         };
         let before = kernel.counters()?;
         let (empty, ran) = match style {
             Style::Same => {
                 let empty = program.run(&self.empty.ebpf, "empty", &self.frame, repeat)?;
-                (empty.call, kernel.run(program, &self.frame, repeat)?)
+                (empty.time, kernel.run(program, &self.frame, repeat)?)
             }
             Style::Stepped(step) => self.step(program, step, repeat)?,
             Style::SteppedFromEmpty(step) => {
@@ -95,7 +107,12 @@ impl<'a> Measured<'a> {
                 self.frame.clone_from(&self.case.frame);
                 self.step(program, step, repeat)?
             }
-            Style::Restored(_) => self.restored(kernel, repeat)?,
+            Style::Restored(step) => {
+                for (key, flow) in &self.flows {
+                    kernel.set_flow(key, flow)?;
+                }
+                self.step(program, step, repeat)?
+            }
         };
         let after = kernel.counters()?;
         let counted = |reason: Reason| after.of(reason) - before.of(reason);
@@ -121,7 +138,7 @@ impl<'a> Measured<'a> {
         );
         Ok(Sample {
             empty,
-            program: ran.call,
+            program: ran.time,
         })
     }
 
@@ -131,30 +148,12 @@ impl<'a> Measured<'a> {
         let empty = program.run(&self.empty.ebpf, "step", &self.frame, repeat)?;
         let ran = program.run(&driver.ebpf, "step", &self.frame, repeat)?;
         step.advance(&mut self.frame, repeat);
-        Ok((empty.call, ran))
+        Ok((empty.time, ran))
     }
+}
 
-    /// The kernel's own figures, since so few runs do not outweigh the preparation of a call.
-    fn restored(&mut self, kernel: &mut Kernel, repeat: u32) -> Result<(f64, Ran)> {
-        let Case { program, .. } = *self.case;
-        let mut last = None;
-        let (mut empty, mut ours) = (0.0, 0.0);
-        for _ in 0..repeat / RESTORE_AFTER {
-            if let (Style::Restored(key), Some(flow)) = (self.case.style, &self.flow) {
-                kernel.set_flow(&key, flow)?;
-            }
-            let reference = program.run(&self.empty.ebpf, "empty", &self.frame, RESTORE_AFTER)?;
-            let ran = kernel.run(program, &self.frame, RESTORE_AFTER)?;
-            empty += reference.run;
-            ours += ran.run;
-            last = Some(ran.verdict);
-        }
-        let batches = f64::from(repeat / RESTORE_AFTER);
-        let ran = Ran {
-            verdict: last.unwrap_or(Verdict::Pass),
-            call: ours / batches,
-            run: ours / batches,
-        };
-        Ok((empty / batches, ran))
-    }
+fn key(frame: &[u8], direction: Direction) -> Result<FlowKey> {
+    let key =
+        wire::locate(frame, direction, 0).and_then(|located| wire::key(frame, &located, direction));
+    key.map_err(|reason| anyhow!("the frame is refused: {}", reason.as_str()))
 }
