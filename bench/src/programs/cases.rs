@@ -200,14 +200,19 @@ pub(super) fn setups() -> Vec<Setup> {
 
 /// What the table has room for, and what is in it.
 const FILLS: [(u32, u32); 7] = [
-    (1 << 16, 0),
-    (1 << 16, 1_000),
-    (1 << 16, 64_000),
-    (1 << 20, 0),
-    (1 << 20, 1_000),
-    (1 << 20, 64_000),
-    (1 << 20, 1_000_000),
+    (DEFAULT, 0),
+    (DEFAULT, 1_000),
+    (DEFAULT, 64_000),
+    (LARGEST, 0),
+    (LARGEST, 1_000),
+    (LARGEST, 64_000),
+    (LARGEST, 1_000_000),
 ];
+
+/// The default of `--max-flows`.
+pub(super) const DEFAULT: u32 = 1 << 16;
+/// Room for the most flows that are measured.
+pub(super) const LARGEST: u32 = 1 << 20;
 
 const EACH_OF_256: &str = "pure ACK, 256 flows in turn";
 const EACH_OF_256_V6: &str = "pure ACK, 256 flows in turn, IPv6";
@@ -255,7 +260,7 @@ fn filled(max_flows: u32, flows: u32) -> Setup {
     let is_full = flows > max_flows / 16 * 15;
     if flows > 0 && !is_full {
         cases.push(Case {
-            path: "spurious ACK, dropped, each of another flow",
+            path: "spurious ACK, each of another flow",
             program: Program::Egress,
             frame: filling(Direction::FromClient, LAST_ACK),
             style: Style::Revisited {

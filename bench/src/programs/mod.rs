@@ -97,7 +97,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     say("two cores");
     let cores = cores::cores(rounds, repeat)?;
     say("memory");
-    let memory = vec![memory::memory(1 << 16)?, memory::memory(1 << 20)?];
+    let memory = vec![
+        memory::memory(cases::DEFAULT)?,
+        memory::memory(cases::LARGEST)?,
+    ];
     say("start");
     let start = start::start(&arguments.lastack, starts)?;
     say("");

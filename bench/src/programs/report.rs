@@ -65,7 +65,7 @@ impl Report {
     pub(super) fn write_text(&self, mut output: impl io::Write) -> io::Result<()> {
         writeln!(output, "{}\n", self.sentence())?;
         for Section { title, note, table } in self.sections(presets::UTF8_HORIZONTAL_ONLY) {
-            writeln!(output, "{title}: {note}\n\n{table}\n")?;
+            writeln!(output, "{title}\n{note}\n\n{table}\n")?;
         }
         Ok(())
     }
@@ -103,29 +103,29 @@ impl Report {
         [
             Section {
                 title: "Packets",
-                note: "nanoseconds above the empty program of the same hook: median [quartiles] ×ratio.",
+                note: "Nanoseconds above the empty program of the same hook: median [quartiles] ×ratio.",
                 table: self.packets(style),
             },
             Section {
                 title: "Beside closing flows",
-                note: "of 256 ordinary flows in turn, whose slots stay in the cache, and of 2^32, where each \
-                       asks a slot that is in none; slots: the share \
-                       that sends a packet on to the flow table.",
+                note: "Nanoseconds above the empty program: of 256 ordinary flows in turn, whose \
+                       slots stay in the cache, and of 2^32, whose slots are all over the array. \
+                       Slots: the share that sends a packet on to the flow table.",
                 table: self.fills(style),
             },
             Section {
                 title: "Two cores",
-                note: "nanoseconds above the empty program, on one core alone and on two at once, each.",
+                note: "Nanoseconds above the empty program, on one core alone and on two at once, each.",
                 table: self.on_two_cores(style),
             },
             Section {
                 title: "Memory",
-                note: "of all maps, by the kernel's account (memlock), the table full.",
+                note: "Of all maps, by the kernel's account (memlock), the table full.",
                 table: self.of_memory(style),
             },
             Section {
                 title: "Start",
-                note: "milliseconds from exec of `lastack run`.",
+                note: "Milliseconds from exec of `lastack run`.",
                 table: self.of_start(style),
             },
         ]
