@@ -1,7 +1,10 @@
 //! Measurements that take long and prove something by figures: `cargo xtask bench` and
 //! `cargo xtask loss` call it.
 
+mod footprint;
 mod loss;
+mod programs;
+mod statistics;
 
 use std::process::ExitCode;
 
@@ -17,12 +20,16 @@ struct Command {
 
 #[derive(Debug, Subcommand)]
 enum Measurement {
+    Footprint(footprint::Arguments),
     Loss(loss::Arguments),
+    Programs(programs::Arguments),
 }
 
 fn main() -> ExitCode {
     let done = match Command::parse().measurement {
+        Measurement::Footprint(arguments) => footprint::run(&arguments),
         Measurement::Loss(arguments) => loss::run(&arguments),
+        Measurement::Programs(arguments) => programs::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,4 +1,5 @@
-//! `cargo xtask lint`: format, clippy for the host and for the BPF target, documentation.
+//! `cargo xtask lint`: format, clippy for the host and for the BPF target, documentation,
+//! footprint of the packet programs.
 
 use std::process::Command;
 
@@ -7,6 +8,7 @@ use anyhow::{Context as _, Result};
 use crate::{
     apt::Apt,
     conf::Conf,
+    footprint,
     machine::{Call, Here, Machine},
     process::visibly,
     setup,
@@ -48,7 +50,8 @@ pub(crate) fn run() -> Result<()> {
             .arg("--no-deps")
             .args(on_bpf)
             .env("RUSTDOCFLAGS", bpf_flags("-D warnings")),
-    )
+    )?;
+    footprint::check(&conf)
 }
 
 /// A cargo subcommand of the toolchain that builds the packet programs, as aya-build calls it.

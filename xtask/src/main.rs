@@ -1,10 +1,13 @@
 //! `cargo xtask VERB`: everything that is done to this project, one file per verb.
 
 mod apt;
+mod bench;
 mod build;
 mod build_and_run;
 mod ci;
 mod conf;
+
+mod footprint;
 mod fuzz;
 mod linker;
 mod lint;
@@ -45,7 +48,11 @@ enum Verb {
     Fuzz(fuzz::Arguments),
     /// Runs real stacks through links that lose and reorder, with and without the filter
     Loss(loss::Arguments),
-    /// Checks format, clippy (host and BPF target) and the documentation
+    /// Measures what packets, flows and a start cost (docs/performance.md)
+    Bench(bench::Arguments),
+    /// Compares how large the packet programs are with docs/footprint.txt
+    Footprint(footprint::Arguments),
+    /// Checks format, clippy (host and BPF target), documentation and footprint
     Lint,
     /// What continuous integration runs: lint, test, then model
     Ci,
@@ -60,6 +67,8 @@ fn main() -> ExitCode {
         Verb::Model(arguments) => model::run(&arguments),
         Verb::Fuzz(arguments) => fuzz::run(&arguments),
         Verb::Loss(arguments) => loss::run(&arguments),
+        Verb::Bench(arguments) => bench::run(&arguments),
+        Verb::Footprint(arguments) => footprint::run(&arguments),
         Verb::Lint => lint::run(),
         Verb::Ci => ci::run(),
     };

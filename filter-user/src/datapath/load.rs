@@ -2,13 +2,13 @@
 
 use std::{io, time::Duration};
 
-use aya::{Ebpf, EbpfLoader};
+use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use caps::{CapSet, Capability};
 use filter_common::{
     Mode, Ticks,
     policy::{Configuration, MOST_INTERFACES},
 };
-use log::debug;
+use log::{Level, debug, log_enabled};
 use nix::{
     sys::resource::{Resource, setrlimit},
     time::{ClockId, clock_getres},
@@ -17,8 +17,8 @@ use nix::{
 use super::DatapathError;
 use crate::settings::{Role, Settings};
 
-/// The packet programs, built from filter-ebpf.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lastack-ebpf"));
+/// The packet programs as an object file, built from filter-ebpf.
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lastack-ebpf"));
 
 /// Slots of the expiry array for each flow: with a full table one ordinary packet in five
 /// finds its slot taken and asks the table.
@@ -40,6 +40,7 @@ pub(super) fn load(settings: &Settings) -> Result<(Ebpf, Configuration), Datapat
         // The programs touch no kernel structure that could have moved, so they do not need the
         // kernel's type information.
         .btf(None)
+        .verifier_log_level(log_level())
         .override_global("CONFIGURATION", &configuration, true)
         .map_max_entries("FLOWS", settings.max_flows)
         .map_max_entries("EXPIRY", slots)
@@ -47,6 +48,16 @@ pub(super) fn load(settings: &Settings) -> Result<(Ebpf, Configuration), Datapat
         .load(OBJECT)
         .map_err(DatapathError::Load)?;
     Ok((ebpf, configuration))
+}
+
+/// The verifier's trace of a program that it refuses is megabytes of text, so it is asked for
+/// only where it will be shown. Its last lines are figures.
+fn log_level() -> VerifierLogLevel {
+    if log_enabled!(Level::Debug) {
+        VerifierLogLevel::DEBUG | VerifierLogLevel::STATS
+    } else {
+        VerifierLogLevel::STATS
+    }
 }
 
 fn check_capabilities() -> Result<(), DatapathError> {

@@ -20,6 +20,7 @@ use self::{attach::Links, interface::Interface};
 pub use self::{
     attach::{Attached, Hook},
     error::DatapathError,
+    load::OBJECT,
 };
 use crate::{counters::Counters, settings::Settings};
 

@@ -1,0 +1,215 @@
+//! What the packet programs are measured against, and driven by: programs of a few
+//! instructions, written out here so that none of them is in the object that is shipped.
+//!
+//! `empty` answers and does nothing else. `step` adds a constant to one word of the frame, so
+//! that each run of a test is another flow's packet, and goes on in another program by a tail
+//! call; a frame that was changed stays so for the test's next run.
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::ProgramArray,
+    programs::{ProgramFd, SchedClassifier, Xdp},
+};
+use object::{
+    Architecture, BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope,
+    elf::R_BPF_64_64,
+    write::{Object, Relocation, RelocationFlags, SectionId, Symbol, SymbolId, SymbolSection},
+};
+
+use super::kernel::Program;
+
+/// What `step` does to a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    /// Offset of the word that it changes.
+    pub(super) word: u16,
+    /// What it adds to that, in the machine's own order.
+    pub(super) add: u32,
+}
+
+impl Step {
+    /// Never twice the same flow: an odd number, so that it takes 2^32 steps to come back.
+    pub(super) const fn through_all(word: u16) -> Self {
+        let add = 0x9e37_79b1;
+        Self { word, add }
+    }
+
+    /// 256 flows in turn: only the word's last octet changes.
+    pub(super) const fn in_a_circle(word: u16) -> Self {
+        let add = u32::from_ne_bytes([0, 0, 0, 1]);
+        Self { word, add }
+    }
+
+    /// For programs that take no steps.
+    pub(super) const NONE: Self = Self { word: 0, add: 0 };
+
+    /// Changes a frame as so many runs would have done.
+    pub(super) fn advance(self, frame: &mut [u8], runs: u32) {
+        let first = usize::from(self.word);
+        if let Some(octets) = frame.get_mut(first..first + 4)
+            && let Ok(there) = <[u8; 4]>::try_from(&*octets)
+        {
+            let moved = u32::from_ne_bytes(there).wrapping_add(self.add.wrapping_mul(runs));
+            octets.copy_from_slice(&moved.to_ne_bytes());
+        }
+    }
+}
+
+/// What `step` answers where the tail call failed: no verdict of anybody's.
+pub(super) const NOT_CALLED: u32 = 77;
+
+const NEXT: &str = "NEXT";
+
+/// Both programs for one kind of hook.
+pub(super) struct Reference {
+    pub(super) ebpf: Ebpf,
+}
+
+impl Reference {
+    /// Loads them.
+    pub(super) fn load(program: Program, step: Step) -> Result<Self> {
+        let object = object(program, step).context("cannot write the reference programs")?;
+        let mut ebpf = EbpfLoader::new()
+            .btf(None)
+            .load(&object)
+            .context("cannot load the reference programs")?;
+        for name in ["empty", "step"] {
+            let reference = ebpf.program_mut(name).context("it was written")?;
+            if program.is_xdp() {
+                <&mut Xdp>::try_from(reference)?.load()
+            } else {
+                <&mut SchedClassifier>::try_from(reference)?.load()
+            }
+            .with_context(|| format!("the kernel refuses the program {name}"))?;
+        }
+        Ok(Self { ebpf })
+    }
+
+    /// Lets `step` go on in `next`.
+    pub(super) fn lead_to(&mut self, next: &ProgramFd) -> Result<()> {
+        let map = self.ebpf.map_mut(NEXT).context("it was written")?;
+        Ok(ProgramArray::try_from(map)?.set(0, next, 0)?)
+    }
+
+    /// Lets `step` go on in `empty`.
+    pub(super) fn lead_to_empty(&mut self, program: Program) -> Result<()> {
+        let empty = self.ebpf.program("empty").context("it was written")?;
+        let empty = program.descriptor(empty)?.try_clone()?;
+        self.lead_to(&empty)
+    }
+}
+
+/// An instruction: opcode, registers, offset and immediate value, as
+/// <https://www.rfc-editor.org/rfc/rfc9669#section-3> has them.
+fn instruction(opcode: u8, target: u8, source: u8, offset: i16, immediate: u32) -> [u8; 8] {
+    let [o0, o1] = offset.to_le_bytes();
+    let [i0, i1, i2, i3] = immediate.to_le_bytes();
+    [opcode, target | source << 4, o0, o1, i0, i1, i2, i3]
+}
+
+const LOAD_WORD: u8 = 0x61;
+const STORE_WORD: u8 = 0x63;
+const LOAD_IMMEDIATE_64: u8 = 0x18;
+const ADD_32: u8 = 0x04;
+const ADD_64: u8 = 0x07;
+const JUMP_GREATER: u8 = 0x2d;
+const CALL: u8 = 0x85;
+const EXIT: u8 = 0x95;
+const MOVE_32: u8 = 0xb4;
+const MOVE_64: u8 = 0xbf;
+const TAIL_CALL: u32 = 12;
+
+fn empty(program: Program) -> Vec<u8> {
+    [
+        instruction(MOVE_32, 0, 0, 0, program.pass()),
+        instruction(EXIT, 0, 0, 0, 0),
+    ]
+    .concat()
+}
+
+/// Index of the instruction of `step` that loads the address of the map.
+const MAP_LOAD: u64 = 10;
+
+fn step(program: Program, Step { word, add }: Step) -> Vec<u8> {
+    let offset = word.cast_signed();
+    // struct xdp_md and struct __sk_buff: data and data_end.
+    let (start, end) = if program.is_xdp() { (0, 4) } else { (76, 80) };
+    [
+        instruction(MOVE_64, 6, 1, 0, 0),
+        instruction(LOAD_WORD, 2, 1, start, 0),
+        instruction(LOAD_WORD, 3, 1, end, 0),
+        instruction(MOVE_64, 4, 2, 0, 0),
+        instruction(ADD_64, 4, 0, 0, u32::from(word) + 4),
+        instruction(JUMP_GREATER, 4, 3, 8, 0),
+        instruction(LOAD_WORD, 5, 2, offset, 0),
+        instruction(ADD_32, 5, 0, 0, add),
+        instruction(STORE_WORD, 2, 5, offset, 0),
+        instruction(MOVE_64, 1, 6, 0, 0),
+        instruction(LOAD_IMMEDIATE_64, 2, 0, 0, 0),
+        instruction(0, 0, 0, 0, 0),
+        instruction(MOVE_32, 3, 0, 0, 0),
+        instruction(CALL, 0, 0, 0, TAIL_CALL),
+        instruction(MOVE_32, 0, 0, 0, NOT_CALLED),
+        instruction(EXIT, 0, 0, 0, 0),
+    ]
+    .concat()
+}
+
+/// An object file as a compiler would have made it.
+fn object(program: Program, taken: Step) -> Result<Vec<u8>> {
+    let mut object = Object::new(BinaryFormat::Elf, Architecture::Bpf, Endianness::Little);
+    let license = object.add_section(Vec::new(), b"license".to_vec(), SectionKind::Data);
+    object.append_section_data(license, b"GPL\0", 1);
+    let maps = object.add_section(Vec::new(), b"maps".to_vec(), SectionKind::Data);
+    // struct bpf_map_def: BPF_MAP_TYPE_PROG_ARRAY, octets of key and value, entries.
+    let definition: Vec<u8> = [3_u32, 4, 4, 1, 0, 0, 0]
+        .into_iter()
+        .flat_map(u32::to_le_bytes)
+        .collect();
+    let next = add(&mut object, maps, NEXT, SymbolKind::Data, &definition);
+    let code = object.add_section(Vec::new(), program.section().into(), SectionKind::Text);
+    add(
+        &mut object,
+        code,
+        "empty",
+        SymbolKind::Text,
+        &empty(program),
+    );
+    let text = step(program, taken);
+    let symbol = add(&mut object, code, "step", SymbolKind::Text, &text);
+    let offset = object.symbol(symbol).value + MAP_LOAD * 8;
+    object.add_relocation(
+        code,
+        Relocation {
+            offset,
+            symbol: next,
+            addend: 0,
+            flags: RelocationFlags::Elf {
+                r_type: R_BPF_64_64,
+            },
+        },
+    )?;
+    Ok(object.write()?)
+}
+
+fn add(
+    object: &mut Object<'_>,
+    section: SectionId,
+    name: &str,
+    kind: SymbolKind,
+    data: &[u8],
+) -> SymbolId {
+    let symbol = object.add_symbol(Symbol {
+        name: name.into(),
+        value: 0,
+        size: 0,
+        kind,
+        scope: SymbolScope::Dynamic,
+        weak: false,
+        section: SymbolSection::Undefined,
+        flags: SymbolFlags::None,
+    });
+    object.add_symbol_data(symbol, section, data, 8);
+    symbol
+}

@@ -1,0 +1,44 @@
+//! `cargo xtask bench`: the measurements of the package `bench`, optimised, as root.
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use crate::{
+    build,
+    machine::{Here, Machine},
+    process::visibly,
+    test::runner_variable,
+    workspace,
+};
+
+/// Options of `cargo xtask bench`.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// What to measure, and its options [default: programs]
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "MEASUREMENT"
+    )]
+    measurement: Vec<String>,
+}
+
+/// The verb.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let is_root = Here.is_root();
+    if !is_root && Here.program("sudo").is_none() {
+        bail!("what is measured needs root, and there is no sudo: run this as root");
+    }
+    let lastack = build::lastack(&build::Arguments::default())?;
+    let mut bench = workspace::cargo(["run", "--quiet", "--release", "--package=bench", "--"]);
+    bench.env("LASTACK_BINARY", lastack);
+    if !is_root {
+        eprintln!("it is built as you and run as root, through sudo");
+        bench.env(runner_variable(), "sudo -E");
+    }
+    let first = arguments.measurement.first();
+    if first.is_none_or(|first| first.starts_with('-')) {
+        bench.arg("programs");
+    }
+    visibly(bench.args(&arguments.measurement))
+}
