@@ -1,59 +1,107 @@
 //! The expiry array: what an ordinary packet asks instead of the flow table.
 //!
 //! A slot, chosen by a keyed hash of the oriented 4-tuple, holds the time until which a
-//! flow that hashes there may live. A packet whose slot has expired has no closing flow. A
-//! slot that two flows share lives as long as the one that lives longer, and there is nothing
-//! to clean up; a false positive costs a look-up in the flow table.
+//! flow that hashes there may live, and a tag, which is another part of the hash. A packet whose
+//! slot has expired, or has another flow's tag, has no closing flow. A slot that two flows
+//! share lives as long as the one that lives longer and has no tag of its own; there is nothing
+//! to clean up. A false positive costs a look-up in the flow table.
 
 use crate::policy::Ticks;
 
-/// Log2 of the ticks in a unit of a slot. Coarse units keep a slot at 32 bits and let an
-/// active flow write its slot once per unit.
+/// Log2 of the ticks in a unit of time. Coarse units let an active flow write its slot once
+/// per unit.
 const UNIT_BITS: u32 = 6;
+const TAG_BITS: u32 = 10;
+const TAG: u32 = (1 << TAG_BITS) - 1;
+/// The tag of a slot that flows with different ones share.
+const SHARED: u32 = 0;
 
-/// One slot: the unit of time from which on no flow that hashes here is alive.
+/// One slot: the unit of time from which on no flow that hashes here is alive, in the upper 22
+/// bits, and the tag.
 ///
-/// Serial arithmetic: units wrap after 2^32, and a slot that nobody wrote for half of that
-/// looks alive, which costs time and nothing else.
+/// Serial arithmetic: units wrap after 2^22, 2^28 ticks, and a slot that nobody wrote for half
+/// of that looks alive, to packets with its tag.
 pub type Slot = u32;
 
-/// The slot's value for a flow that lives for `lifetime` from `now` on.
+/// The longest lifetime that a slot can tell from one that is over: a day and a half at 1000
+/// ticks a second.
+pub const LONGEST: Ticks = Ticks((1 << (31 - TAG_BITS + UNIT_BITS)) - (2 << UNIT_BITS));
+
+/// Slots of one element of the array, whose elements have no less than 8 octets: a cache
+/// line.
+pub const SLOTS_PER_LINE: u32 = 16;
+/// One element of the array.
+pub type Line = [Slot; SLOTS_PER_LINE as usize];
+
+/// Where the slot of a hash is: the element, and the slot in it. `mask` is the number of slots less
+/// one.
 #[inline(always)]
 #[must_use]
-pub const fn deadline(now: Ticks, lifetime: Ticks) -> Slot {
-    units(now.0.wrapping_add(lifetime.0)).wrapping_add(1)
+pub const fn place(hash: u32, mask: u32) -> (u32, usize) {
+    let slot = hash & mask;
+    (slot / SLOTS_PER_LINE, (slot % SLOTS_PER_LINE) as usize)
 }
 
-/// What a flow that is to live until `deadline` writes into its slot, if anything.
+/// The slot's value for a flow with this hash that lives for `lifetime` from `now` on.
+#[inline(always)]
+#[must_use]
+pub const fn deadline(hash: u32, now: Ticks, lifetime: Ticks) -> Slot {
+    units(now.0.wrapping_add(lifetime.0)).wrapping_add(1 << TAG_BITS) | tag(hash)
+}
+
+/// What a flow whose own value is `deadline` writes into its slot, if anything.
 ///
 /// It never shortens the life of another flow's slot. Its own, which holds what it wrote
 /// last, follows it in both directions, lest half-closed lifetimes fill the array with flows
-/// that have long been closed. Another flow with the same slot may then be forgotten early: one
-/// that is silent for longer than the time that is written. It passes unseen.
+/// that have long been closed. Another flow with the same slot and tag may then be forgotten early:
+/// one that is silent for longer than the time that is written. It passes unseen.
 #[inline(always)]
 #[must_use]
-pub fn renewed(there: Slot, before: Option<Slot>, deadline: Slot) -> Option<Slot> {
-    (is_later(deadline, there) || Some(there) == before).then_some(deadline)
+pub fn renewed(there: Slot, before: Option<Slot>, deadline: Slot, now: Ticks) -> Option<Slot> {
+    if Some(there) == before || !is_later(there, units(now.0)) {
+        return Some(deadline);
+    }
+    let both = if (there ^ deadline) & TAG == 0 {
+        deadline & TAG
+    } else {
+        SHARED
+    };
+    let until = if is_later(deadline, there) {
+        deadline
+    } else {
+        there
+    };
+    let shared = until & !TAG | both;
+    (shared != there).then_some(shared)
 }
 
-/// Whether a flow that hashes to `slot` may be alive.
+/// Whether a flow with this hash may be alive.
 #[inline(always)]
 #[must_use]
-pub const fn is_live(slot: Slot, now: Ticks) -> bool {
-    is_later(slot, units(now.0))
+pub const fn is_live(slot: Slot, hash: u32, now: Ticks) -> bool {
+    is_later(slot, units(now.0)) && (slot & TAG == SHARED || slot & TAG == tag(hash))
 }
 
-/// Whether `slot` ends later than `other`.
+/// Whether `slot` ends later than `other`, whatever their tags.
 #[inline(always)]
-#[must_use]
-pub const fn is_later(slot: Slot, other: Slot) -> bool {
-    slot.wrapping_sub(other).cast_signed() > 0
+const fn is_later(slot: Slot, other: Slot) -> bool {
+    (slot & !TAG).wrapping_sub(other & !TAG).cast_signed() > 0
 }
 
+/// Where slots have them.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "serial arithmetic wraps")]
 const fn units(ticks: u64) -> u32 {
-    (ticks >> UNIT_BITS) as u32
+    ((ticks >> UNIT_BITS) << TAG_BITS) as u32
+}
+
+/// Of the end of the hash that does not choose the slot.
+#[inline(always)]
+const fn tag(hash: u32) -> u32 {
+    match hash >> (u32::BITS - TAG_BITS) {
+        SHARED => 1,
+        tag => tag,
+    }
 }
 
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -102,19 +150,68 @@ mod tests {
     proptest! {
         #[test]
         fn a_slot_outlives_every_flow_that_wrote_it(
+            hash: u32,
             now in 0..u64::MAX / 2,
-            lifetime in 0_u64..1 << 36,
-            after in 0_u64..1 << 37,
+            lifetime in 0..=LONGEST.0,
+            after in 0..2 * LONGEST.0,
         ) {
-            let slot = deadline(Ticks(now), Ticks(lifetime));
+            let slot = deadline(hash, Ticks(now), Ticks(lifetime));
             let later = Ticks(now + after);
             if after <= lifetime {
-                prop_assert!(is_live(slot, later));
+                prop_assert!(is_live(slot, hash, later));
             }
-            if after > lifetime + (2 << UNIT_BITS) {
-                prop_assert!(!is_live(slot, later));
+            // Until the numbers have gone half around.
+            let over = lifetime + (2 << UNIT_BITS);
+            if (over..over + LONGEST.0).contains(&after) {
+                prop_assert!(!is_live(slot, hash, later));
             }
         }
+
+        #[test]
+        fn of_flows_that_share_a_slot_each_finds_it_alive(
+            hashes: [u32; 3],
+            start in 0..u64::MAX / 2,
+            writes in proptest::collection::vec((0..3_usize, 0..9_000_u64, 0..20_000_u64), 1..9),
+        ) {
+            let (mut slot, mut now) = (0, start);
+            let mut until: [Option<u64>; 3] = [None; 3];
+            for (flow, pause, lifetime) in writes {
+                now += pause;
+                let mine = deadline(hashes[flow], Ticks(now), Ticks(lifetime));
+                // Without what it wrote before, nothing is lowered.
+                if let Some(written) = renewed(slot, None, mine, Ticks(now)) {
+                    slot = written;
+                }
+                until[flow] = until[flow].max(Some(now + lifetime));
+                for (hash, until) in hashes.into_iter().zip(until) {
+                    if until.is_some_and(|until| until >= now) {
+                        prop_assert!(is_live(slot, hash, Ticks(now)));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_flow_lowers_what_it_wrote_and_nothing_else() {
+        let (now, hash, other) = (Ticks(1 << 30), 7, 7 | 1 << 31);
+        let long = deadline(hash, now, Ticks(1 << 20));
+        let short = deadline(hash, now, Ticks(1 << 10));
+        assert_eq!(renewed(long, Some(long), short, now), Some(short));
+        assert_eq!(renewed(long, Some(short), short, now), None);
+        assert_eq!(renewed(long, None, short, now), None);
+        let strangers = renewed(long, None, deadline(other, now, Ticks(0)), now);
+        assert_eq!(strangers, Some(long & !TAG));
+    }
+
+    #[test]
+    fn strangers_that_hash_to_a_slot_are_told_apart() {
+        let now = Ticks(1 << 30);
+        let slot = deadline(7, now, Ticks(1 << 20));
+        let strangers = (0..1 << TAG_BITS).map(|tag: u32| tag << (32 - TAG_BITS) | 7);
+        let taken = strangers.filter(|&hash| is_live(slot, hash, now)).count();
+        // Its own, and the tag that it stands for.
+        assert_eq!(taken, 2);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use filter_common::{
 
 use crate::{
     configuration,
-    maps::{Counters, EXPIRY, FACTS, FLOWS, SCRATCH},
+    maps::{self, Counters, FACTS, FLOWS, SCRATCH},
     packet::{Copied, Packet},
 };
 
@@ -68,13 +68,11 @@ fn examine<P: Packet, F: Frame>(
     direction: Direction,
 ) -> Result<Verdict, Reason> {
     let located = wire::locate(frame, packet.link(), direction, configuration::secret())?;
-    let slot = EXPIRY
-        .get_ptr_mut(located.hash & configuration::slot_mask())
-        .ok_or(Reason::NoFlow)?;
+    let slot = maps::slot(located.hash, configuration::slot_mask()).ok_or(Reason::NoFlow)?;
     let now = now();
     let opens = direction == Direction::FromClient && located.flags.opens();
     // SAFETY: a live map value; other CPUs may write it, one word at a time.
-    if !opens && !expiry::is_live(unsafe { slot.read_volatile() }, now) {
+    if !opens && !expiry::is_live(unsafe { slot.read_volatile() }, located.hash, now) {
         return Err(Reason::NoFlow);
     }
     let facts = FACTS.get_ptr_mut(hook as u32).ok_or(Reason::NoFlow)?;
@@ -83,6 +81,7 @@ fn examine<P: Packet, F: Frame>(
         facts.write(Facts {
             key: wire::key(frame, &located, direction)?,
             segment: wire::segment(frame, &located)?,
+            hash: located.hash,
             interface: packet.interface(),
         });
         &*facts
@@ -107,6 +106,7 @@ fn now() -> Ticks {
 pub(crate) struct Facts {
     key: FlowKey,
     segment: Segment,
+    hash: u32,
     interface: u32,
 }
 
@@ -118,6 +118,7 @@ fn judge(facts: &Facts, direction: Direction, slot: *mut Slot, now: Ticks) -> Re
     let Facts {
         key,
         segment,
+        hash,
         interface,
     } = facts;
     let found = FLOWS.get_ptr_mut(key);
@@ -134,11 +135,15 @@ fn judge(facts: &Facts, direction: Direction, slot: *mut Slot, now: Ticks) -> Re
     let policy = configuration::policy();
     let mut table = Table {
         key,
+        hash: *hash,
         found,
         slot,
-        before: flow
-            .map(|flow| expiry::deadline(flow.touched().seen_from(now), flow.lifetime(&policy))),
+        before: flow.map(|flow| {
+            let touched = flow.touched().seen_from(now);
+            expiry::deadline(*hash, touched, flow.lifetime(&policy))
+        }),
         now,
+        kept: None,
     };
     let machine = Machine {
         now,
@@ -147,6 +152,7 @@ fn judge(facts: &Facts, direction: Direction, slot: *mut Slot, now: Ticks) -> Re
         effects: &mut table,
     };
     let reason = machine.segment(flow, direction, segment);
+    table.keep();
     counters.count(reason);
     reason
 }
@@ -154,11 +160,14 @@ fn judge(facts: &Facts, direction: Direction, slot: *mut Slot, now: Ticks) -> Re
 /// One flow's place in the maps.
 struct Table<'a> {
     key: &'a FlowKey,
+    hash: u32,
     found: Option<*mut Flow>,
     slot: *mut Slot,
     /// What the flow wrote into its slot last, if it had one.
     before: Option<Slot>,
     now: Ticks,
+    /// For how long the slot is to live on. Written once, in the end, wherever that was decided.
+    kept: Option<Ticks>,
 }
 
 impl Effects for Table<'_> {
@@ -170,7 +179,7 @@ impl Effects for Table<'_> {
         };
         let created = FLOWS.insert(self.key, flow, u64::from(BPF_ANY)).is_ok();
         if created {
-            self.keep_for(configuration::policy().half_closed_lifetime);
+            self.kept = Some(configuration::policy().half_closed_lifetime);
         }
         created
     }
@@ -180,7 +189,7 @@ impl Effects for Table<'_> {
         if let Some(flow) = self.found {
             // SAFETY: a live map value, of which this direction writes the client's half.
             unsafe { (*flow).client = client };
-            self.keep_for(lifetime);
+            self.kept = Some(lifetime);
         }
     }
 
@@ -189,7 +198,7 @@ impl Effects for Table<'_> {
         if let Some(flow) = self.found {
             // SAFETY: a live map value, of which this direction writes the server's half.
             unsafe { (*flow).server = server };
-            self.keep_for(lifetime);
+            self.kept = Some(lifetime);
         }
     }
 
@@ -198,7 +207,7 @@ impl Effects for Table<'_> {
         if let Some(flow) = self.found {
             // SAFETY: as above; a word.
             unsafe { (*flow).client.at = at };
-            self.keep_for(lifetime);
+            self.kept = Some(lifetime);
         }
     }
 
@@ -207,13 +216,13 @@ impl Effects for Table<'_> {
         if let Some(flow) = self.found {
             // SAFETY: as above; a word.
             unsafe { (*flow).server.at = at };
-            self.keep_for(lifetime);
+            self.kept = Some(lifetime);
         }
     }
 
     #[inline(always)]
     fn forget(&mut self) {
-        self.keep_for(Ticks(0));
+        self.kept = Some(Ticks(0));
         // It fails where another CPU was faster.
         FLOWS.remove(self.key).ok();
     }
@@ -223,12 +232,13 @@ impl Table<'_> {
     /// Sees to it that the slot outlives the flow. Another CPU that writes at this instant may
     /// win; its flow or this one then passes unseen.
     #[inline(always)]
-    fn keep_for(&self, lifetime: Ticks) {
-        let deadline = expiry::deadline(self.now, lifetime);
+    fn keep(&self) {
+        let Some(lifetime) = self.kept else { return };
+        let deadline = expiry::deadline(self.hash, self.now, lifetime);
         // SAFETY: a live map value, read and written one word at a time.
         unsafe {
             let there = self.slot.read_volatile();
-            if let Some(slot) = expiry::renewed(there, self.before, deadline) {
+            if let Some(slot) = expiry::renewed(there, self.before, deadline, self.now) {
                 self.slot.write_volatile(slot);
             }
         }

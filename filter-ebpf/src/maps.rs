@@ -11,7 +11,7 @@ use aya_ebpf::{
 };
 use filter_common::{
     Flow, FlowKey, Reason,
-    expiry::Slot,
+    expiry::{self, Line, Slot},
     policy::{INTERFACE_PROBES, MOST_INTERFACES},
 };
 
@@ -23,7 +23,16 @@ pub(crate) static FLOWS: LruHashMap<FlowKey, Flow> = LruHashMap::with_max_entrie
 
 /// The expiry array in front of it.
 #[map]
-pub(crate) static EXPIRY: Array<Slot> = Array::with_max_entries(1, 0);
+static EXPIRY: Array<Line> = Array::with_max_entries(1, 0);
+
+/// The slot of a hash.
+#[inline(always)]
+pub(crate) fn slot(hash: u32, mask: u32) -> Option<*mut Slot> {
+    let (line, slot) = expiry::place(hash, mask);
+    let line = EXPIRY.get_ptr_mut(line)?;
+    // SAFETY: `place` gives a slot of the line.
+    Some(unsafe { line.cast::<Slot>().add(slot) })
+}
 
 /// Which interface owns an entry of `COUNTERS`: its index, or 0.
 #[map]

@@ -125,7 +125,7 @@ struct Maps {
 pub fn check(octets: &[u8]) -> Result<Vec<Reason>, String> {
     let (policy, frames) = read(octets);
     let mut maps = Maps {
-        slots: [expiry::deadline(START, Ticks(0)).wrapping_sub(2); SLOTS],
+        slots: [expiry::deadline(0, Ticks(START.0 - 1000), Ticks(0)); SLOTS],
         ..Maps::default()
     };
     let mut now = START;
@@ -173,7 +173,7 @@ impl Maps {
         }
         let slot = located.hash as usize % SLOTS;
         let flow = self.flows.get(&key).copied();
-        if !opens && !expiry::is_live(self.slots[slot], now) {
+        if !opens && !expiry::is_live(self.slots[slot], located.hash, now) {
             let alive = flow.is_some_and(|flow| !flow.is_expired(now, policy));
             // Of two flows with one slot one may be forgotten early.
             return if alive && self.writers[slot].len() < 2 {
@@ -190,8 +190,11 @@ impl Maps {
             maps: self,
             key,
             slot,
-            before: flow
-                .map(|flow| expiry::deadline(flow.touched().seen_from(now), flow.lifetime(policy))),
+            hash: located.hash,
+            before: flow.map(|flow| {
+                let touched = flow.touched().seen_from(now);
+                expiry::deadline(located.hash, touched, flow.lifetime(policy))
+            }),
             now,
             policy,
             short_lived: false,
@@ -230,6 +233,7 @@ struct Table<'a> {
     maps: &'a mut Maps,
     key: FlowKey,
     slot: usize,
+    hash: u32,
     before: Option<Slot>,
     now: Ticks,
     policy: &'a Policy,
@@ -284,13 +288,13 @@ impl Table<'_> {
         self.maps.flows.insert(self.key, flow);
         self.keep_for(lifetime);
         let last = Ticks(self.now.0 + flow.lifetime(self.policy).0);
-        self.short_lived |= !expiry::is_live(self.maps.slots[self.slot], last);
+        self.short_lived |= !expiry::is_live(self.maps.slots[self.slot], self.hash, last);
     }
 
     fn keep_for(&mut self, lifetime: Ticks) {
-        let deadline = expiry::deadline(self.now, lifetime);
+        let deadline = expiry::deadline(self.hash, self.now, lifetime);
         let slot = &mut self.maps.slots[self.slot];
-        if let Some(renewed) = expiry::renewed(*slot, self.before, deadline) {
+        if let Some(renewed) = expiry::renewed(*slot, self.before, deadline, self.now) {
             *slot = renewed;
         }
         self.maps.writers[self.slot].insert(self.key);

@@ -8,7 +8,10 @@ use aya::{
     maps::{Array, HashMap, MapData, MapInfo, PerCpuArray},
     programs::{Program as AyaProgram, ProgramFd, SchedClassifier, Xdp},
 };
-use filter_common::{Direction, Flow, FlowKey, Reason, Verdict, expiry::Slot};
+use filter_common::{
+    Direction, Flow, FlowKey, Reason, Ticks, Verdict,
+    expiry::{self, Line},
+};
 use filter_user::{
     counters::Counters,
     datapath::Datapath,
@@ -230,17 +233,24 @@ impl Kernel {
         Ok(self.flows()?.keys().flatten().count())
     }
 
-    /// Which share of the expiry array holds a time; all of them are in the future here, since
-    /// no lifetime ends while this measures. That many of the ordinary packets ask the table.
+    /// Which share of ordinary packets finds its slot alive, and asks the table: those whose slot
+    /// is shared, and those that have the tag of its flow. No lifetime ends while this measures.
     pub(super) fn live_slots(&mut self) -> Result<f64> {
-        const SAMPLE: u32 = 65_536;
+        const SAMPLE: u32 = 4_096;
+        const STRANGERS: u32 = 1_000;
         let map = self.datapath.object().map("EXPIRY");
-        let slots: Array<_, Slot> = map.context("the object has no EXPIRY")?.try_into()?;
-        let apart = (slots.len() / SAMPLE).max(1);
+        let lines: Array<_, Line> = map.context("the object has no EXPIRY")?.try_into()?;
+        let apart = (lines.len() / SAMPLE).max(1);
         let (mut live, mut seen) = (0, 0);
-        for slot in (0..slots.len()).step_by(apart as usize) {
-            live += usize::from(slots.get(&slot, 0)? != 0);
-            seen += 1;
+        for line in (0..lines.len()).step_by(apart as usize) {
+            for slot in lines.get(&line, 0)? {
+                // A unit of 64 ticks before it ends.
+                let before = Ticks((u64::from(slot >> 10) << 6).saturating_sub(64));
+                let strangers = (0..STRANGERS).map(|number| number << 22);
+                let asks = strangers.filter(|&hash| expiry::is_live(slot, hash, before));
+                live += asks.count();
+                seen += STRANGERS as usize;
+            }
         }
         Ok(fraction(live, seen))
     }

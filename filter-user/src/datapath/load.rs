@@ -6,6 +6,7 @@ use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use caps::{CapSet, Capability};
 use filter_common::{
     Mode, Ticks,
+    expiry::{self, SLOTS_PER_LINE},
     policy::{Configuration, MOST_INTERFACES},
 };
 use log::{Level, debug, log_enabled};
@@ -20,8 +21,8 @@ use crate::settings::{Role, Settings};
 /// The packet programs as an object file, built from filter-ebpf.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lastack-ebpf"));
 
-/// Slots of the expiry array for each flow: with a full table one ordinary packet in five
-/// finds its slot taken and asks the table.
+/// Slots of the expiry array for each flow: with a full table one ordinary packet in five finds
+/// its slot taken, and one in forty taken by several flows, so that it asks the table.
 const SLOTS_PER_FLOW: u32 = 4;
 /// 64 MiB of slots.
 const MOST_SLOTS: u32 = 1 << 24;
@@ -43,7 +44,7 @@ pub(super) fn load(settings: &Settings) -> Result<(Ebpf, Configuration), Datapat
         .verifier_log_level(log_level())
         .override_global("CONFIGURATION", &configuration, true)
         .map_max_entries("FLOWS", settings.max_flows)
-        .map_max_entries("EXPIRY", slots)
+        .map_max_entries("EXPIRY", slots / SLOTS_PER_LINE)
         .map_max_entries("INTERFACES", MOST_INTERFACES)
         .load(OBJECT)
         .map_err(DatapathError::Load)?;
@@ -97,8 +98,8 @@ fn configuration(settings: &Settings, slots: u32) -> Result<Configuration, Datap
     Ok(Configuration {
         secret: u64::from_ne_bytes(secret),
         window: ticks(settings.window, tick),
-        half_closed_lifetime: ticks(settings.half_closed_timeout, tick),
-        closed_lifetime: ticks(settings.closed_timeout, tick),
+        half_closed_lifetime: lifetime(settings.half_closed_timeout, tick),
+        closed_lifetime: lifetime(settings.closed_timeout, tick),
         slot_mask: slots - 1,
         budget: settings.budget,
         lan: u8::from(settings.role == Role::Lan),
@@ -125,6 +126,10 @@ fn tick() -> Result<Duration, DatapathError> {
 fn ticks(duration: Duration, tick: Duration) -> Ticks {
     let ticks = duration.as_nanos().div_ceil(tick.as_nanos().max(1)).max(1);
     Ticks(u64::try_from(ticks).unwrap_or(u64::MAX))
+}
+
+fn lifetime(duration: Duration, tick: Duration) -> Ticks {
+    ticks(duration, tick).min(expiry::LONGEST)
 }
 
 #[cfg(test)]

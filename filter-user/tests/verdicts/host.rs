@@ -10,6 +10,8 @@ use filter_common::{
     wire::{self, Frame, Link, Located},
 };
 
+use crate::kernel::kept;
+
 /// A filter whose maps are here. Its clock is the caller's.
 pub(crate) struct Host {
     configuration: Configuration,
@@ -107,7 +109,7 @@ impl Host {
         now: Ticks,
     ) -> Result<Reason, Reason> {
         let opens = direction == Direction::FromClient && located.flags.opens();
-        if !opens && !expiry::is_live(place.slot, now) {
+        if !opens && !expiry::is_live(place.slot, located.hash, now) {
             return Err(Reason::NoFlow);
         }
         let segment = wire::segment(frame, located)?;
@@ -115,8 +117,10 @@ impl Host {
         let found = place.flow;
         let mut table = Table {
             place,
+            hash: located.hash,
             before: found.map(|flow| {
-                expiry::deadline(flow.touched().seen_from(now), flow.lifetime(&policy))
+                let touched = flow.touched().seen_from(now);
+                expiry::deadline(located.hash, touched, flow.lifetime(&policy))
             }),
             now,
             policy: &policy,
@@ -133,7 +137,7 @@ impl Host {
     /// As [`Kernel::keep_slots`](crate::kernel::Kernel::keep_slots).
     pub(crate) fn keep_slots(&mut self) {
         for slot in self.slots.values_mut() {
-            *slot = slot.wrapping_add(1 << 20);
+            *slot = kept(*slot);
         }
     }
 
@@ -144,6 +148,7 @@ impl Host {
 
 struct Table<'a> {
     place: &'a mut Place,
+    hash: u32,
     before: Option<Slot>,
     now: Ticks,
     policy: &'a Policy,
@@ -151,8 +156,8 @@ struct Table<'a> {
 
 impl Table<'_> {
     fn keep_for(&mut self, lifetime: Ticks) {
-        let deadline = expiry::deadline(self.now, lifetime);
-        if let Some(slot) = expiry::renewed(self.place.slot, self.before, deadline) {
+        let deadline = expiry::deadline(self.hash, self.now, lifetime);
+        if let Some(slot) = expiry::renewed(self.place.slot, self.before, deadline, self.now) {
             self.place.slot = slot;
         }
     }

@@ -6,7 +6,10 @@ use aya::{
     programs::{Program as AyaProgram, ProgramError, SchedClassifier, Xdp},
 };
 use filter_common::{
-    Flow, FlowKey, Reason, Verdict, expiry::Slot, policy::Configuration, wire::Link,
+    Flow, FlowKey, Reason, Verdict,
+    expiry::{self, Line, SLOTS_PER_LINE, Slot},
+    policy::Configuration,
+    wire::Link,
 };
 use filter_user::{counters::Counters, datapath::Datapath, settings::Settings};
 
@@ -174,20 +177,19 @@ impl Kernel {
         self.counters().of(reason)
     }
 
-    /// Lets every slot of the expiry array live on, as if other flows had written it.
+    /// Lets every slot of the expiry array live on, as if other flows had written it, too.
     pub(crate) fn keep_slots(&mut self) {
-        const LONG: Slot = 1 << 20;
         let map = self
             .datapath
             .object()
             .map_mut("EXPIRY")
             .expect("the object has it");
-        let mut slots: Array<_, Slot> = map.try_into().expect("it is an array");
-        let written = slots.iter().map(|slot| slot.expect("it can be read"));
-        let latest = written.max().expect("it has slots");
-        for slot in 0..slots.len() {
-            slots
-                .set(slot, latest.wrapping_add(LONG), 0)
+        let mut lines: Array<_, Line> = map.try_into().expect("it is an array");
+        let written = lines.iter().map(|line| line.expect("it can be read"));
+        let latest = written.flatten().max().expect("it has slots");
+        for line in 0..lines.len() {
+            lines
+                .set(line, [kept(latest); SLOTS_PER_LINE as usize], 0)
                 .expect("it can be written");
         }
     }
@@ -202,14 +204,15 @@ impl Kernel {
     }
 
     /// One slot of the expiry array.
-    pub(crate) fn slot(&mut self, index: u32) -> Slot {
+    pub(crate) fn slot(&mut self, slot: u32) -> Slot {
         let map = self
             .datapath
             .object()
             .map("EXPIRY")
             .expect("the object has it");
-        let slots: Array<_, Slot> = map.try_into().expect("it is an array");
-        slots.get(&index, 0).expect("it has this slot")
+        let lines: Array<_, Line> = map.try_into().expect("it is an array");
+        let (line, slot) = expiry::place(slot, u32::MAX);
+        lines.get(&line, 0).expect("it has this slot")[slot]
     }
 
     pub(crate) fn flows(&mut self) -> std::collections::HashMap<FlowKey, Flow> {
@@ -227,4 +230,10 @@ impl Kernel {
             .expect("the object has it");
         map.try_into().expect("it is a hash map")
     }
+}
+
+/// The slot of many flows, a good deal longer.
+pub(crate) fn kept(slot: Slot) -> Slot {
+    // The upper 22 bits are the time; the others would be one flow's tag.
+    (slot & !0x3ff).wrapping_add(1 << 30)
 }
