@@ -20,11 +20,13 @@ use object::{Object as _, ObjectSection as _, SectionKind};
 /// Octets of an instruction.
 const INSTRUCTION: u64 = 8;
 
-const PROGRAMS: [&str; 4] = [
+const PROGRAMS: [&str; 6] = [
     "lastack_xdp",
     "lastack_xdp_mb",
     "lastack_ingress",
     "lastack_egress",
+    "lastack_ingress_ip",
+    "lastack_egress_ip",
 ];
 
 /// Prints how large the programs are: instructions, stack, the verifier's work

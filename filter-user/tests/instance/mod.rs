@@ -24,6 +24,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 pub(crate) struct Instance {
     child: Child,
     stdout: Option<BufReader<std::process::ChildStdout>>,
+    attached: Vec<Value>,
 }
 
 impl Instance {
@@ -43,13 +44,24 @@ impl Instance {
         let mut instance = Self {
             child,
             stdout: Some(stdout),
+            attached: Vec::new(),
         };
         for interface in interfaces {
             let line = instance.line();
             assert_eq!(line["type"], "attached", "{line}");
             assert_eq!(line["iface"], *interface, "{line}");
+            instance.attached.push(line);
         }
         instance
+    }
+
+    /// The hooks that it has attached to, by its own word.
+    pub(crate) fn hooks(&self) -> Vec<String> {
+        let hooks = self.attached.iter().flat_map(|line| {
+            let hooks = line["hooks"].as_array().unwrap();
+            hooks.iter().map(|hook| hook["hook"].as_str().unwrap())
+        });
+        hooks.map(str::to_owned).collect()
     }
 
     /// The next line of its output.
