@@ -2,10 +2,6 @@
 //! Needs root, ip and curl.
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
-#![expect(
-    clippy::zombie_processes,
-    reason = "a namespace takes its processes with it"
-)]
 
 mod instance;
 
