@@ -131,6 +131,19 @@ fn without_capabilities_it_says_which() {
     assert_refused(&topology, command, 1, &["CAP_BPF", "CAP_NET_ADMIN", "root"]);
 }
 
+/// A file system over `/sys/kernel` plays such a kernel.
+#[test]
+fn a_real_time_kernel_is_refused() {
+    let topology = Topology::new().unwrap();
+    let binary = env!("CARGO_BIN_EXE_lastack");
+    let script = format!(
+        "mount -t tmpfs none /sys/kernel && echo 1 > /sys/kernel/realtime && exec {binary} run --iface {WAN}"
+    );
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", &script]);
+    assert_refused(&topology, command, 1, &["PREEMPT_RT"]);
+}
+
 #[test]
 fn values_out_of_range_are_wrong_usage() {
     let topology = Topology::new().unwrap();

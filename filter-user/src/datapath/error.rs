@@ -18,6 +18,11 @@ pub enum DatapathError {
         "not allowed to load packet programs: {0} missing; run as root, or grant these capabilities"
     )]
     Capabilities(String),
+    /// The kernel lets packet programs interrupt one another.
+    #[error(
+        "this kernel is a real-time one (PREEMPT_RT), on which packet programs interrupt one another; boot another kernel"
+    )]
+    Realtime,
     /// There is no such interface.
     #[error("no interface is called {0}; `ip link` lists those that there are")]
     NoInterface(String),

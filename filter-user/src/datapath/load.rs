@@ -1,6 +1,6 @@
 //! Makes maps and programs of the embedded object.
 
-use std::{io, time::Duration};
+use std::{fs, io, time::Duration};
 
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use caps::{CapSet, Capability};
@@ -31,6 +31,7 @@ const MOST_SLOTS: u32 = 1 << 24;
 /// in them.
 pub(super) fn load(settings: &Settings) -> Result<(Ebpf, Configuration), DatapathError> {
     check_capabilities()?;
+    check_preemption()?;
     // Kernels before 5.11 account maps to this limit.
     if let Err(error) = setrlimit(Resource::RLIMIT_MEMLOCK, u64::MAX, u64::MAX) {
         debug!("RLIMIT_MEMLOCK stays as it is: {error}");
@@ -78,6 +79,16 @@ fn check_capabilities() -> Result<(), DatapathError> {
         Ok(())
     } else {
         Err(DatapathError::Capabilities(missing.join(", ")))
+    }
+}
+
+/// The programs keep a packet's facts in per-CPU maps. With PREEMPT_RT a packet can interrupt
+/// another at the same hook of the same CPU, and one would be judged by the other's facts:
+/// <https://git.kernel.org/torvalds/c/3253cb49cbad4772389d6ef55be75db1f97da910>
+fn check_preemption() -> Result<(), DatapathError> {
+    match fs::read_to_string("/sys/kernel/realtime") {
+        Ok(realtime) if realtime.trim() == "1" => Err(DatapathError::Realtime),
+        _ => Ok(()),
     }
 }
 
