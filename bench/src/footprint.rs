@@ -11,6 +11,7 @@ use filter_user::{
     datapath::{Datapath, OBJECT},
     settings::{Role, Settings},
 };
+use ipnet::IpNet;
 use nix::{
     sys::resource::{Resource, getrlimit, setrlimit},
     unistd::dup,
@@ -67,7 +68,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// What rules code in or out.
-fn settings() -> [(&'static str, Settings); 5] {
+fn settings() -> [(&'static str, Settings); 6] {
     let default = Settings {
         max_flows: 1,
         ..Settings::default()
@@ -92,6 +93,14 @@ fn settings() -> [(&'static str, Settings); 5] {
             "rst-guard",
             Settings {
                 rst_guard: true,
+                ..default.clone()
+            },
+        ),
+        (
+            "scope",
+            Settings {
+                clients: vec![IpNet::default()],
+                ports: vec![80],
                 ..default.clone()
             },
         ),

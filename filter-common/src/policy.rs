@@ -121,8 +121,12 @@ pub struct Configuration {
     pub rst_guard: u8,
     /// Whether each decision is logged.
     pub log_decisions: u8,
+    /// Whether only flows of some clients are made.
+    pub scoped_clients: u8,
+    /// Whether only flows to some of the servers' ports are made.
+    pub scoped_ports: u8,
     /// Always 0.
-    pub reserved: [u8; 7],
+    pub reserved: [u8; 5],
 }
 
 impl Configuration {
@@ -138,7 +142,9 @@ impl Configuration {
         enforce: 0,
         rst_guard: 0,
         log_decisions: 0,
-        reserved: [0; 7],
+        scoped_clients: 0,
+        scoped_ports: 0,
+        reserved: [0; 5],
     };
 
     /// What bounds R1 and R2. The packet programs read the fields that they need instead.

@@ -38,6 +38,8 @@ reasons! {
     NotTcp = "not_tcp",
     /// TCP, but of no closing flow. Not counted.
     NoFlow = "no_flow",
+    /// A client's FIN that makes no flow, since its client or port is not in scope. Not counted.
+    OutOfScope = "out_of_scope",
 
     /// Neither IPv4, IPv6 nor ARP behind at most two VLAN tags and PPPoE; TCP may be in it.
     EtherType = "ethertype",
@@ -129,6 +131,7 @@ impl Reason {
             | Self::ResetAfterCloseSuppressed => Verdict::Drop,
             Self::NotTcp
             | Self::NoFlow
+            | Self::OutOfScope
             | Self::EtherType
             | Self::Fragment
             | Self::Truncated
@@ -166,7 +169,7 @@ impl Reason {
     #[inline(always)]
     #[must_use]
     pub const fn is_counted(self) -> bool {
-        !matches!(self, Self::NotTcp | Self::NoFlow)
+        !matches!(self, Self::NotTcp | Self::NoFlow | Self::OutOfScope)
     }
 }
 

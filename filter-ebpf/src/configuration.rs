@@ -34,6 +34,18 @@ pub(crate) fn logs_decisions() -> bool {
     field!(log_decisions) != 0
 }
 
+/// Whether only flows of some clients are made.
+#[inline(always)]
+pub(crate) fn scopes_clients() -> bool {
+    field!(scoped_clients) != 0
+}
+
+/// Whether only flows to some ports are made.
+#[inline(always)]
+pub(crate) fn scopes_ports() -> bool {
+    field!(scoped_ports) != 0
+}
+
 /// The way that segments travel which a hook sees.
 #[inline(always)]
 pub(crate) fn direction(hook: Hook) -> Direction {

@@ -122,8 +122,13 @@ fn judge(facts: &Facts, direction: Direction, slot: *mut Slot, now: Ticks) -> Re
         interface,
     } = facts;
     let found = FLOWS.get_ptr_mut(key);
-    if found.is_none() && !(direction == Direction::FromClient && segment.flags.opens()) {
-        return Reason::NoFlow;
+    if found.is_none() {
+        if !(direction == Direction::FromClient && segment.flags.opens()) {
+            return Reason::NoFlow;
+        }
+        if !maps::is_in_scope(key) {
+            return Reason::OutOfScope;
+        }
     }
     let Some(counters) = Counters::of(*interface) else {
         return Reason::NoFlow;

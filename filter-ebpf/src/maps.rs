@@ -6,8 +6,9 @@
 )]
 
 use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
     macros::map,
-    maps::{Array, LruHashMap, PerCpuArray},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, lpm_trie::Key},
 };
 use filter_common::{
     Flow, FlowKey, Reason,
@@ -15,7 +16,7 @@ use filter_common::{
     policy::{INTERFACE_PROBES, MOST_INTERFACES},
 };
 
-use crate::{filter::Facts, packet::SCRATCH_OCTETS};
+use crate::{configuration, filter::Facts, packet::SCRATCH_OCTETS};
 
 /// The closing flows. LRU: a full table forgets the oldest instead of refusing.
 #[map]
@@ -32,6 +33,25 @@ pub(crate) fn slot(hash: u32, mask: u32) -> Option<*mut Slot> {
     let line = EXPIRY.get_ptr_mut(line)?;
     // SAFETY: `place` gives a slot of the line.
     Some(unsafe { line.cast::<Slot>().add(slot) })
+}
+
+/// Prefixes of clients' addresses, as in a flow's key, and whether they are in scope: 1, or 0 for
+/// what is taken out of a longer one.
+#[map]
+static CLIENTS: LpmTrie<[u32; 4], u8> = LpmTrie::with_max_entries(1, BPF_F_NO_PREALLOC);
+
+/// Ports of servers that are in scope.
+#[map]
+static PORTS: HashMap<u32, u8> = HashMap::with_max_entries(1, 0);
+
+/// Whether a flow may be made. Only asked then, so that no other packet pays for it.
+#[inline(always)]
+pub(crate) fn is_in_scope(key: &FlowKey) -> bool {
+    if configuration::scopes_clients() && CLIENTS.get(Key::new(128, key.client)) != Some(&1) {
+        return false;
+    }
+    // SAFETY: the value is not looked at.
+    !configuration::scopes_ports() || unsafe { PORTS.get(u32::from(key.server_port())) }.is_some()
 }
 
 /// Which interface owns an entry of `COUNTERS`: its index, or 0.

@@ -141,6 +141,7 @@ impl Place {
             Reason::FirstAck => Self::Closed,
             Reason::NotTcp
             | Reason::NoFlow
+            | Reason::OutOfScope
             | Reason::FlowExpired
             | Reason::Syn
             | Reason::ClientReset

@@ -3,6 +3,7 @@
 use std::{fmt, time::Duration};
 
 use clap::ValueEnum;
+use ipnet::IpNet;
 use serde::Serialize;
 
 pub use filter_common::Mode;
@@ -78,6 +79,10 @@ pub struct Settings {
     pub xdp_mode: XdpMode,
     /// How TC is attached.
     pub tc_mode: TcMode,
+    /// Whose connections are looked at; empty: everybody's.
+    pub clients: Vec<IpNet>,
+    /// To which of the servers' ports; empty: to all.
+    pub ports: Vec<u16>,
     /// Whether the programs log each decision.
     pub log_decisions: bool,
 }
@@ -96,6 +101,8 @@ impl Default for Settings {
             ingress: Ingress::Auto,
             xdp_mode: XdpMode::Auto,
             tc_mode: TcMode::Auto,
+            clients: Vec::new(),
+            ports: Vec::new(),
             log_decisions: false,
         }
     }

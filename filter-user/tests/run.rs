@@ -18,7 +18,7 @@ use std::{
 use filter_user::lab::{
     client::{Client, Plan},
     namespace::Namespace,
-    server::Server,
+    server::{self, Server},
     topology::{LAN, SERVER_V4, SERVER_V6, Topology, WAN},
 };
 use nix::sys::signal::Signal;
@@ -106,6 +106,26 @@ fn generic_xdp_cures_as_native_does() {
 #[test]
 fn clsact_cures_as_tcx_does() {
     assert_cured(&["--ingress", "tc", "--tc-mode", "clsact"]);
+}
+
+/// The client has addresses of both families, and half of its connections are of each.
+#[test]
+fn only_clients_and_ports_in_scope_are_cured() {
+    let resets = |options: &[&str]| {
+        let (sent, resets, ..) = protected(options);
+        assert_eq!(sent, u64::from(CONNECTIONS));
+        resets
+    };
+    let port = server::PORT.to_string();
+    assert_eq!(
+        resets(&["--client", "10.0.0.0/24"]),
+        u64::from(CONNECTIONS / 2)
+    );
+    assert_eq!(
+        resets(&["--client", "10.0.0.2,fd00::/16", "--port", &port]),
+        0
+    );
+    assert_eq!(resets(&["--port", "1"]), u64::from(CONNECTIONS));
 }
 
 #[test]

@@ -156,6 +156,10 @@ fn values_out_of_range_are_wrong_usage() {
         ("--max-flows", "0"),
         ("--closed-timeout", "0s"),
         ("--role", "dmz"),
+        ("--client", "10.0.0.0/33"),
+        ("--client", "lan"),
+        ("--port", "0"),
+        ("--port", "65536"),
         ("--metrics-addr", "9433"),
         ("--interval", "0s"),
     ] {

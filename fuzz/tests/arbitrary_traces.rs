@@ -4,8 +4,8 @@ use fastrand::Rng;
 use filter_common::Reason;
 use fuzz::{close, hex, traffic};
 
-/// The flow table here takes every flow, and there is one link.
-const ELSEWHERE: [Reason; 2] = [Reason::FlowNotStored, Reason::OtherLink];
+/// The flow table here takes every flow, there is one link, and everybody is in scope.
+const ELSEWHERE: [Reason; 3] = [Reason::FlowNotStored, Reason::OtherLink, Reason::OutOfScope];
 /// What bytes alone can be.
 const OF_BYTES: [Reason; 6] = [
     Reason::NotTcp,

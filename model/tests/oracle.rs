@@ -20,7 +20,8 @@ use proptest::{
 use crate::words::{Event, judge};
 
 /// What bytes alone can be, a table that is full, and another link say nothing of the close.
-const ELSEWHERE: [Reason; 8] = [
+const ELSEWHERE: [Reason; 9] = [
+    Reason::OutOfScope,
     Reason::NotTcp,
     Reason::EtherType,
     Reason::Fragment,

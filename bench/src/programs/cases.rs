@@ -3,6 +3,7 @@
 use etherparse::{ArpHardwareId, ArpOperation, ArpPacket, EtherType, IpNumber, PacketBuilder};
 use filter_common::{Direction, Flags, Mode, Reason, Segment, SeqNum, Verdict, segment::Options};
 use filter_user::settings::{Role, Settings};
+use ipnet::IpNet;
 
 use super::{
     frames::{Extension, Frame, Ip, TIMESTAMPS, V4, V6, v6},
@@ -123,6 +124,12 @@ pub(super) fn setups() -> Vec<Setup> {
         rst_guard: true,
         ..settings()
     };
+    // Nobody in particular: what is measured pays for the question, not for the answer.
+    let scoped = Settings {
+        clients: vec![IpNet::default()],
+        ports: vec![80],
+        ..settings()
+    };
     let mut setups = vec![
         Setup {
             name: "default",
@@ -181,6 +188,13 @@ pub(super) fn setups() -> Vec<Setup> {
             ]
             .concat(),
             settings: guard,
+            flows: 0,
+            is_fill: false,
+        },
+        Setup {
+            name: "scope",
+            cases: ordinary("pure ACK", &V4, TARGET_V4, &scoped),
+            settings: scoped,
             flows: 0,
             is_fill: false,
         },

@@ -1,7 +1,7 @@
 //! `lastack run`: attach, stream counters until a signal, detach.
 
 use std::{
-    net::{SocketAddr, TcpListener},
+    net::{IpAddr, SocketAddr, TcpListener},
     str::FromStr,
     sync::{Arc, Mutex},
     time::Duration,
@@ -14,6 +14,7 @@ use clap::{
     builder::{BoolishValueParser, NonEmptyStringValueParser, RangedU64ValueParser},
     error::ErrorKind,
 };
+use ipnet::IpNet;
 use log::{info, warn};
 use tokio::{
     io::unix::AsyncFd,
@@ -69,6 +70,13 @@ pub struct Arguments {
     /// Also drop the server's reset after a close (RFC 1337, fix F1)
     #[arg(long, value_parser = BoolishValueParser::new(), env = "LASTACK_RST_GUARD", hide_env_values = true)]
     rst_guard: bool,
+    /// Look only at connections of these clients (10.0.0.0/8, 2001:db8::1); may be repeated
+    #[arg(long, value_name = "CIDR", value_parser = prefix, value_delimiter = ',', env = "LASTACK_CLIENT", hide_env_values = true)]
+    client: Vec<IpNet>,
+    /// Look only at connections to this port of servers; may be repeated
+    #[arg(long, value_name = "PORT", value_delimiter = ',', env = "LASTACK_PORT", hide_env_values = true,
+          value_parser = RangedU64ValueParser::<u16>::new().range(1..=65_535))]
+    port: Vec<u16>,
     /// How long after a forwarded ACK another may be dropped
     #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = super::span, env = "LASTACK_WINDOW", hide_env_values = true)]
     window: Duration,
@@ -166,6 +174,15 @@ impl FromStr for MetricsAddress {
     }
 }
 
+/// A prefix, or one address.
+fn prefix(text: &str) -> Result<IpNet, String> {
+    let prefix: Result<IpNet, _> = text.parse();
+    prefix
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .map(|prefix| prefix.trunc())
+        .map_err(|_| "neither an address nor a prefix (10.0.0.0/8, 2001:db8::/32)".to_owned())
+}
+
 impl Arguments {
     fn settings(&self) -> Settings {
         Settings {
@@ -183,6 +200,8 @@ impl Arguments {
             ingress: self.ingress,
             xdp_mode: self.xdp_mode,
             tc_mode: self.tc_mode,
+            clients: self.client.clone(),
+            ports: self.port.clone(),
             log_decisions: self.log_decisions,
         }
     }

@@ -15,7 +15,7 @@ use nix::{
     time::{ClockId, clock_getres},
 };
 
-use super::DatapathError;
+use super::{DatapathError, scope};
 use crate::settings::{Role, Settings};
 
 /// The packet programs as an object file, built from filter-ebpf.
@@ -38,7 +38,7 @@ pub(super) fn load(settings: &Settings) -> Result<(Ebpf, Configuration), Datapat
     }
     let slots = slots(settings.max_flows);
     let configuration = configuration(settings, slots)?;
-    let ebpf = EbpfLoader::new()
+    let mut ebpf = EbpfLoader::new()
         // The programs touch no kernel structure that could have moved, so they do not need the
         // kernel's type information.
         .btf(None)
@@ -47,8 +47,11 @@ pub(super) fn load(settings: &Settings) -> Result<(Ebpf, Configuration), Datapat
         .map_max_entries("FLOWS", settings.max_flows)
         .map_max_entries("EXPIRY", slots / SLOTS_PER_LINE)
         .map_max_entries("INTERFACES", MOST_INTERFACES)
+        .map_max_entries("CLIENTS", scope::clients(settings))
+        .map_max_entries("PORTS", scope::ports(settings))
         .load(OBJECT)
         .map_err(DatapathError::Load)?;
+    scope::fill(&mut ebpf, settings)?;
     Ok((ebpf, configuration))
 }
 
@@ -117,7 +120,9 @@ fn configuration(settings: &Settings, slots: u32) -> Result<Configuration, Datap
         enforce: u8::from(settings.mode == Mode::Enforce),
         rst_guard: u8::from(settings.rst_guard),
         log_decisions: u8::from(settings.log_decisions),
-        reserved: [0; 7],
+        scoped_clients: u8::from(!settings.clients.is_empty()),
+        scoped_ports: u8::from(!settings.ports.is_empty()),
+        reserved: [0; 5],
     })
 }
 

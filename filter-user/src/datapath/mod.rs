@@ -6,6 +6,7 @@ mod error;
 mod interface;
 mod load;
 mod netlink;
+mod scope;
 
 use aya::{
     Ebpf,

@@ -22,6 +22,8 @@ fn the_kernel_takes_all_programs_with_all_settings() {
                         mode,
                         rst_guard,
                         log_decisions,
+                        clients: vec!["10.0.0.0/8".parse().unwrap()],
+                        ports: vec![80],
                         max_flows: 1024,
                         ..Settings::default()
                     };

@@ -19,6 +19,7 @@ mod loopback;
 mod malformed;
 mod row;
 mod rules;
+mod scope;
 mod shapes;
 mod traces;
 mod traffic;

@@ -155,9 +155,10 @@ fn expected(settings: &Settings) -> impl Iterator<Item = Reason> {
         ],
     ];
     let mut impossible = HashSet::from([
-        // An LRU table takes every flow, and a test run has one interface.
+        // An LRU table takes every flow, a test run has one interface, and everybody is in scope.
         Reason::FlowNotStored,
         Reason::OtherLink,
+        Reason::OutOfScope,
     ]);
     impossible.extend(acks[usize::from(!enforces)]);
     impossible.extend(resets[usize::from(!(enforces && settings.rst_guard))]);
