@@ -1,8 +1,11 @@
 //! Measurements that take long and prove something by figures: `cargo xtask bench` and
 //! `cargo xtask loss` call it.
 
+mod assembly;
+mod document;
 mod footprint;
 mod loss;
+mod machine;
 mod programs;
 mod statistics;
 

@@ -7,18 +7,18 @@ use serde::Serialize;
 
 /// The machine, now.
 #[derive(Debug, Serialize)]
-pub(super) struct Machine {
+pub(crate) struct Machine {
     /// RFC 3339, UTC.
-    pub(super) date: String,
-    pub(super) kernel: String,
-    pub(super) cpu: String,
-    pub(super) cpus: usize,
+    pub(crate) date: String,
+    pub(crate) kernel: String,
+    pub(crate) cpu: String,
+    pub(crate) cpus: usize,
     /// Whether the kernel compiles packet programs; without that the figures say nothing.
-    pub(super) jit: bool,
+    pub(crate) jit: bool,
 }
 
 impl Machine {
-    pub(super) fn here() -> Result<Self> {
+    pub(crate) fn here() -> Result<Self> {
         let cpus = fs::read_to_string("/proc/cpuinfo").context("cannot read /proc/cpuinfo")?;
         let jit = fs::read_to_string("/proc/sys/net/core/bpf_jit_enable");
         Ok(Self {
