@@ -1,6 +1,6 @@
 //! Where and when figures were measured: they mean little without.
 
-use std::{fs, time::SystemTime};
+use std::{fmt, fs, time::SystemTime};
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
@@ -36,5 +36,20 @@ impl Machine {
             // Where the file is not there, the JIT cannot be turned off.
             jit: jit.map_or(true, |text| text.trim() != "0"),
         })
+    }
+}
+
+/// As a report's first sentence has it.
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            date,
+            kernel,
+            cpu,
+            cpus,
+            jit,
+        } = self;
+        let jit = if *jit { "on" } else { "OFF" };
+        write!(f, "{date} on Linux {kernel}, {cpu}, {cpus} CPUs, JIT {jit}")
     }
 }

@@ -4,9 +4,11 @@
 mod assembly;
 mod document;
 mod footprint;
+mod forwarding;
 mod loss;
 mod machine;
 mod programs;
+mod rivals;
 mod statistics;
 
 use std::process::ExitCode;
@@ -24,6 +26,7 @@ struct Command {
 #[derive(Debug, Subcommand)]
 enum Measurement {
     Footprint(footprint::Arguments),
+    Forwarding(forwarding::Arguments),
     Loss(loss::Arguments),
     Programs(programs::Arguments),
 }
@@ -31,6 +34,7 @@ enum Measurement {
 fn main() -> ExitCode {
     let done = match Command::parse().measurement {
         Measurement::Footprint(arguments) => footprint::run(&arguments),
+        Measurement::Forwarding(arguments) => forwarding::run(&arguments),
         Measurement::Loss(arguments) => loss::run(&arguments),
         Measurement::Programs(arguments) => programs::run(&arguments),
     };

@@ -84,18 +84,9 @@ impl Report {
     }
 
     fn sentence(&self) -> String {
-        let Machine {
-            date,
-            kernel,
-            cpu,
-            cpus,
-            jit,
-        } = &self.machine;
         format!(
-            "Measured {date} on Linux {kernel}, {cpu}, {cpus} CPUs, JIT {}; {} rounds of {} packets.",
-            if *jit { "on" } else { "OFF" },
-            self.rounds,
-            self.repeat,
+            "Measured {}; {} rounds of {} packets.",
+            self.machine, self.rounds, self.repeat,
         )
     }
 
