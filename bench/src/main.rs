@@ -3,6 +3,7 @@
 
 mod assembly;
 mod document;
+mod effect;
 mod footprint;
 mod forwarding;
 mod loss;
@@ -25,6 +26,7 @@ struct Command {
 
 #[derive(Debug, Subcommand)]
 enum Measurement {
+    Effect(effect::Arguments),
     Footprint(footprint::Arguments),
     Forwarding(forwarding::Arguments),
     Loss(loss::Arguments),
@@ -33,6 +35,7 @@ enum Measurement {
 
 fn main() -> ExitCode {
     let done = match Command::parse().measurement {
+        Measurement::Effect(arguments) => effect::run(&arguments),
         Measurement::Footprint(arguments) => footprint::run(&arguments),
         Measurement::Forwarding(arguments) => forwarding::run(&arguments),
         Measurement::Loss(arguments) => loss::run(&arguments),

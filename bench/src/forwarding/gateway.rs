@@ -11,7 +11,10 @@ use filter_user::{
 };
 use nix::{ifaddrs::getifaddrs, net::if_::if_nametoindex};
 
-use super::stream::{Address, FLOWS, Kind, Opened, Sender, Stream};
+use super::{
+    empty::Empty,
+    stream::{Address, FLOWS, Kind, Opened, Sender, Stream},
+};
 use crate::rivals::{Loaded, Rules};
 
 /// Of the far ends: nobody's, so that whoever gets a frame throws it away at once.
@@ -48,8 +51,17 @@ pub(super) fn prepare(topology: &Topology, host: &Host) -> Result<()> {
 /// What is on the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Setup {
-    pub(super) lastack: Option<Mode>,
+    pub(super) hooks: Hooks,
     pub(super) rules: &'static [Rules],
+}
+
+/// What is on the hooks of the interface to the servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hooks {
+    Free,
+    /// Programs that only answer.
+    Empty,
+    Lastack(Mode),
 }
 
 /// What is sent and timed.
@@ -75,6 +87,7 @@ pub(super) struct Gateway {
     /// A client's SYN, the server's answer, and the client's ACK.
     handshake: [Stream; 3],
     data: Stream,
+    empty: Empty,
     enforce: Datapath,
     monitor: Datapath,
     _opened: [Opened; 2],
@@ -82,7 +95,7 @@ pub(super) struct Gateway {
 
 /// What a setup has put there.
 struct Installed {
-    lastack: Option<Mode>,
+    hooks: Hooks,
     rules: Vec<Loaded>,
 }
 
@@ -132,6 +145,7 @@ impl Gateway {
                 stream(Sender::Client, false, Some(SERVER_SEQ), 0)?,
             ],
             data: stream(Sender::Server, false, Some(CLIENT_SEQ), 1000)?,
+            empty: Empty::new()?,
             enforce: load(Mode::Enforce)?,
             monitor: load(Mode::Monitor)?,
             _opened: opened,
@@ -187,12 +201,13 @@ impl Gateway {
 
     fn install(&mut self, setup: Setup) -> Result<Installed> {
         let mut installed = Installed {
-            lastack: None,
+            hooks: setup.hooks,
             rules: Vec::new(),
         };
-        if let Some(mode) = setup.lastack {
-            self.datapath(mode).attach(WAN)?;
-            installed.lastack = Some(mode);
+        match setup.hooks {
+            Hooks::Free => {}
+            Hooks::Empty => self.empty.attach(WAN)?,
+            Hooks::Lastack(mode) => drop(self.datapath(mode).attach(WAN)?),
         }
         for rules in setup.rules {
             installed.rules.push(rules.load(&[WAN])?);
@@ -201,16 +216,19 @@ impl Gateway {
     }
 
     fn remove(&mut self, installed: Installed) -> Result<()> {
-        if let Some(mode) = installed.lastack {
-            let datapath = self.datapath(mode);
-            let counters = datapath.counters()?;
-            datapath.detach()?;
-            ensure!(
-                counters
-                    .iter()
-                    .all(|served| served.counters == Counters::default()),
-                "lastack took ordinary packets for those of a closing flow"
-            );
+        match installed.hooks {
+            Hooks::Free => {}
+            Hooks::Empty => self.empty.detach()?,
+            Hooks::Lastack(mode) => {
+                let datapath = self.datapath(mode);
+                let counters = datapath.counters()?;
+                datapath.detach()?;
+                let is_ordinary = |counters: &Counters| *counters == Counters::default();
+                ensure!(
+                    counters.iter().all(|served| is_ordinary(&served.counters)),
+                    "lastack took ordinary packets for those of a closing flow"
+                );
+            }
         }
         for rules in installed.rules {
             rules.unload()?;

@@ -1,6 +1,7 @@
 //! `cargo xtask bench forwarding`: what a gateway takes longer to forward an ordinary packet, with
 //! lastack, and with what one would use instead.
 
+mod empty;
 mod gateway;
 mod report;
 mod stream;
@@ -19,7 +20,7 @@ use nix::{
 };
 
 use self::{
-    gateway::{Gateway, Path, Setup},
+    gateway::{Gateway, Hooks, Path, Setup},
     report::{Figure, Report},
 };
 use crate::{document::put_into, machine::Machine, rivals::Rules};
@@ -67,37 +68,48 @@ struct Comparison {
 }
 
 const NOTHING: Setup = Setup {
-    lastack: None,
+    hooks: Hooks::Free,
     rules: &[],
 };
 const CONNTRACK: Setup = Setup {
-    lastack: None,
+    hooks: Hooks::Free,
     rules: &[Rules::Conntrack],
 };
 
+const EMPTY: Setup = Setup {
+    hooks: Hooks::Empty,
+    rules: &[],
+};
+
 /// The first tells what chance alone gives.
-const COMPARISONS: [Comparison; 9] = [
+const COMPARISONS: [Comparison; 10] = [
     beside_nothing("nothing, once more", NOTHING),
+    beside_nothing("empty programs", EMPTY),
     beside_nothing("lastack", lastack(Mode::Enforce, &[])),
     beside_nothing("lastack, monitor", lastack(Mode::Monitor, &[])),
     beside_nothing("nft, sets", rules(&[Rules::Sets])),
     beside_nothing("conntrack alone", CONNTRACK),
     beside_nothing("nft, ct mark", rules(&[Rules::CtMark])),
+    Comparison {
+        name: "lastack",
+        beside: "empty programs",
+        setup: lastack(Mode::Enforce, &[]),
+        other: EMPTY,
+    },
     beside_conntrack("lastack", lastack(Mode::Enforce, &[Rules::Conntrack])),
-    beside_conntrack("nft, sets", rules(&[Rules::Conntrack, Rules::Sets])),
     beside_conntrack("nft, ct mark", rules(&[Rules::Conntrack, Rules::CtMark])),
 ];
 
 const fn lastack(mode: Mode, rules: &'static [Rules]) -> Setup {
     Setup {
-        lastack: Some(mode),
+        hooks: Hooks::Lastack(mode),
         rules,
     }
 }
 
 const fn rules(rules: &'static [Rules]) -> Setup {
     Setup {
-        lastack: None,
+        hooks: Hooks::Free,
         rules,
     }
 }
