@@ -278,3 +278,66 @@ fn entries(way: &[Vec<Sighting>; 4]) -> Vec<Entry<'_>> {
     }
     entries
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLIENT: u16 = 1;
+    const SERVER: u16 = 2;
+
+    /// A segment between the two ports, at a millisecond; numbers as the headers have them.
+    fn seen(
+        start: Instant,
+        at: u64,
+        from: u16,
+        flags: Flags,
+        (seq, ack): (u32, u32),
+    ) -> [Sighting; 2] {
+        let at = start + Duration::from_millis(at);
+        let to = CLIENT + SERVER - from;
+        let [source, destination] = [from, to].map(|port| SocketAddr::from(([192, 0, 2, 1], port)));
+        let headers = Headers {
+            source,
+            destination,
+            seq: SeqNum(seq),
+            ack: SeqNum(ack),
+            flags,
+            payload: 0,
+        };
+        [End::Sender, End::Receiver].map(|end| Sighting {
+            at,
+            sent: at,
+            towards: Towards::Gateway,
+            end,
+            headers,
+        })
+    }
+
+    fn out_again(sightings: &[Sighting]) -> Vec<Sighting> {
+        let onward = |sighting: &Sighting| Sighting {
+            at: sighting.at + Duration::from_micros(100),
+            towards: Towards::Neighbour,
+            ..*sighting
+        };
+        sightings.iter().map(onward).collect()
+    }
+
+    #[test]
+    fn repetitions_count_whether_they_are_kept_or_not() {
+        let start = Instant::now();
+        let fin = |at| seen(start, at, SERVER, Flags::FIN.with(Flags::ACK), (99, 10));
+        let ack = |at| seen(start, at, CLIENT, Flags::ACK, (10, 100));
+        // The first answers, the second was asked for, and nothing has asked for the others, of
+        // which the last is kept.
+        let from_server = [fin(0), fin(20)].concat();
+        let from_client = [ack(10), ack(30), ack(40), ack(50)].concat();
+        let forwarded = &from_client[..6];
+        let clients_link = [from_client.clone(), out_again(&from_server)].concat();
+        let servers_link = [from_server, out_again(forwarded)].concat();
+        let ledger = Ledger::new(&clients_link, &servers_link);
+        assert_eq!((ledger.repetitions, ledger.repetitions_asked), (3, 1));
+        assert_eq!((ledger.kept_repetitions, ledger.kept_though_asked), (1, 0));
+        assert_eq!(ledger.kept_others, []);
+    }
+}
