@@ -1,9 +1,15 @@
 //! Measurements that take long and prove something by figures: `cargo xtask bench` and
 //! `cargo xtask loss` call it.
 
+mod assembly;
+mod document;
+mod effect;
 mod footprint;
+mod forwarding;
 mod loss;
+mod machine;
 mod programs;
+mod rivals;
 mod statistics;
 
 use std::process::ExitCode;
@@ -20,14 +26,18 @@ struct Command {
 
 #[derive(Debug, Subcommand)]
 enum Measurement {
+    Effect(effect::Arguments),
     Footprint(footprint::Arguments),
+    Forwarding(forwarding::Arguments),
     Loss(loss::Arguments),
     Programs(programs::Arguments),
 }
 
 fn main() -> ExitCode {
     let done = match Command::parse().measurement {
+        Measurement::Effect(arguments) => effect::run(&arguments),
         Measurement::Footprint(arguments) => footprint::run(&arguments),
+        Measurement::Forwarding(arguments) => forwarding::run(&arguments),
         Measurement::Loss(arguments) => loss::run(&arguments),
         Measurement::Programs(arguments) => programs::run(&arguments),
     };

@@ -4,6 +4,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::{
+    apt::{self, Tool},
     build,
     machine::{Here, Machine},
     process::visibly,
@@ -23,6 +24,9 @@ pub(crate) struct Arguments {
     measurement: Vec<String>,
 }
 
+/// What some of them measure lastack against.
+const TOOLS: [Tool; 1] = [("nft", "nftables")];
+
 /// The verb.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let is_root = Here.is_root();
@@ -37,6 +41,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         bench.env(runner_variable(), "sudo -E");
     }
     let first = arguments.measurement.first();
+    if first.is_some_and(|first| first == "forwarding" || first == "effect") {
+        apt::tools(&Here, &TOOLS, "lastack is compared with its rules")?;
+    }
     if first.is_none_or(|first| first.starts_with('-')) {
         bench.arg("programs");
     }

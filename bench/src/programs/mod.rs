@@ -10,7 +10,6 @@ mod fill;
 #[allow(dead_code, reason = "the parser's tests have more to build")]
 mod frames;
 mod kernel;
-mod machine;
 mod measure;
 mod memory;
 mod picture;
@@ -31,11 +30,10 @@ use self::{
     cases::Setup,
     fill::fill,
     kernel::Kernel,
-    machine::Machine,
     measure::Measured,
     report::{Figure, Report},
 };
-use crate::statistics::Summary;
+use crate::{document::put_into, machine::Machine, statistics::Summary};
 
 /// Measures what packets, flows and a start cost, beside the targets
 #[derive(Debug, Args)]
@@ -119,7 +117,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             .with_context(|| format!("cannot write {}", file.display()))?;
     }
     if let Some(file) = &arguments.markdown {
-        report::put_into(file, &report.markdown())?;
+        put_into(file, "figures", &report.markdown())?;
     }
     match arguments.output {
         Output::Text => report.write_text(io::stdout().lock())?,

@@ -12,12 +12,16 @@ use aya::{
     programs::{ProgramFd, SchedClassifier, Xdp},
 };
 use object::{
-    Architecture, BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope,
+    SectionKind, SymbolKind,
     elf::R_BPF_64_64,
-    write::{Object, Relocation, RelocationFlags, SectionId, Symbol, SymbolId, SymbolSection},
+    write::{Relocation, RelocationFlags},
 };
 
 use super::kernel::Program;
+use crate::assembly::{
+    self, ADD_32, ADD_64, CALL, EXIT, JUMP_GREATER, LOAD_IMMEDIATE_64, LOAD_WORD, MOVE_32, MOVE_64,
+    STORE_WORD, add, instruction,
+};
 
 /// What `step` does to a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +64,8 @@ impl Step {
 pub(super) const NOT_CALLED: u32 = 77;
 
 const NEXT: &str = "NEXT";
+/// bpf_tail_call
+const TAIL_CALL: u32 = 12;
 
 /// Both programs for one kind of hook.
 pub(super) struct Reference {
@@ -100,26 +106,6 @@ impl Reference {
     }
 }
 
-/// An instruction: opcode, registers, offset and immediate value, as
-/// <https://www.rfc-editor.org/rfc/rfc9669#section-3> has them.
-fn instruction(opcode: u8, target: u8, source: u8, offset: i16, immediate: u32) -> [u8; 8] {
-    let [o0, o1] = offset.to_le_bytes();
-    let [i0, i1, i2, i3] = immediate.to_le_bytes();
-    [opcode, target | source << 4, o0, o1, i0, i1, i2, i3]
-}
-
-const LOAD_WORD: u8 = 0x61;
-const STORE_WORD: u8 = 0x63;
-const LOAD_IMMEDIATE_64: u8 = 0x18;
-const ADD_32: u8 = 0x04;
-const ADD_64: u8 = 0x07;
-const JUMP_GREATER: u8 = 0x2d;
-const CALL: u8 = 0x85;
-const EXIT: u8 = 0x95;
-const MOVE_32: u8 = 0xb4;
-const MOVE_64: u8 = 0xbf;
-const TAIL_CALL: u32 = 12;
-
 fn empty(program: Program) -> Vec<u8> {
     [
         instruction(MOVE_32, 0, 0, 0, program.pass()),
@@ -158,9 +144,7 @@ fn step(program: Program, Step { word, add }: Step) -> Vec<u8> {
 
 /// An object file as a compiler would have made it.
 fn object(program: Program, taken: Step) -> Result<Vec<u8>> {
-    let mut object = Object::new(BinaryFormat::Elf, Architecture::Bpf, Endianness::Little);
-    let license = object.add_section(Vec::new(), b"license".to_vec(), SectionKind::Data);
-    object.append_section_data(license, b"GPL\0", 1);
+    let mut object = assembly::object();
     let maps = object.add_section(Vec::new(), b"maps".to_vec(), SectionKind::Data);
     // struct bpf_map_def: BPF_MAP_TYPE_PROG_ARRAY, octets of key and value, entries.
     let definition: Vec<u8> = [3_u32, 4, 4, 1, 0, 0, 0]
@@ -191,25 +175,4 @@ fn object(program: Program, taken: Step) -> Result<Vec<u8>> {
         },
     )?;
     Ok(object.write()?)
-}
-
-fn add(
-    object: &mut Object<'_>,
-    section: SectionId,
-    name: &str,
-    kind: SymbolKind,
-    data: &[u8],
-) -> SymbolId {
-    let symbol = object.add_symbol(Symbol {
-        name: name.into(),
-        value: 0,
-        size: 0,
-        kind,
-        scope: SymbolScope::Dynamic,
-        weak: false,
-        section: SymbolSection::Undefined,
-        flags: SymbolFlags::None,
-    });
-    object.add_symbol_data(symbol, section, data, 8);
-    symbol
 }

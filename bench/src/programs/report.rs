@@ -1,16 +1,16 @@
 //! The figures as tables and as JSON.
 
-use std::{env, fs, io, path::Path};
+use std::io;
 
-use anyhow::{Context as _, Result};
-use comfy_table::{CellAlignment, Table, TableStyle, presets};
+use comfy_table::{Table, TableStyle, presets};
 use serde::Serialize;
 
-use super::{cores::Cores, kernel::Program, machine::Machine, memory::Memory, start::Start};
-use crate::statistics::Summary;
-
-/// Between these lines of a Markdown file are the tables.
-const MARKS: (&str, &str) = ("<!-- figures -->\n", "<!-- end of figures -->\n");
+use super::{cores::Cores, kernel::Program, memory::Memory, start::Start};
+use crate::{
+    document::{spread, table, yes_or_no},
+    machine::Machine,
+    statistics::Summary,
+};
 
 /// All that was measured. Times are nanoseconds a packet but for the start, which is in
 /// milliseconds.
@@ -84,18 +84,9 @@ impl Report {
     }
 
     fn sentence(&self) -> String {
-        let Machine {
-            date,
-            kernel,
-            cpu,
-            cpus,
-            jit,
-        } = &self.machine;
         format!(
-            "Measured {date} on Linux {kernel}, {cpu}, {cpus} CPUs, JIT {}; {} rounds of {} packets.",
-            if *jit { "on" } else { "OFF" },
-            self.rounds,
-            self.repeat,
+            "Measured {}; {} rounds of {} packets.",
+            self.machine, self.rounds, self.repeat,
         )
     }
 
@@ -276,47 +267,6 @@ fn rows<'a>(figures: impl Iterator<Item = &'a Figure>) -> Vec<Row<'a>> {
     rows
 }
 
-/// The first columns are words, the others figures.
-fn table(style: TableStyle, header: Vec<&str>, words: usize) -> Table {
-    let mut table = Table::new();
-    table.load_style(style);
-    if env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
-        table.force_no_tty();
-    }
-    table.set_header(header);
-    for column in table.column_iter_mut().skip(words) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
-}
-
-fn spread(summary: &Summary) -> String {
-    format!(
-        "{:.1} [{:.1} {:.1}]",
-        summary.median, summary.lower_quartile, summary.upper_quartile
-    )
-}
-
-const fn yes_or_no(met: bool) -> &'static str {
-    if met { "yes" } else { "no" }
-}
-
-/// Puts text between the marks of a file.
-pub(super) fn put_into(file: &Path, text: &str) -> Result<()> {
-    let there =
-        fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let replaced = replaced(&there, text)
-        .with_context(|| format!("{} has no marks for the figures", file.display()))?;
-    fs::write(file, replaced).with_context(|| format!("cannot write {}", file.display()))
-}
-
-fn replaced(there: &str, text: &str) -> Option<String> {
-    let (begin, end) = MARKS;
-    let (head, rest) = there.split_once(begin)?;
-    let (_, tail) = rest.split_once(end)?;
-    Some(format!("{head}{begin}\n{text}\n{end}{tail}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -358,17 +308,5 @@ mod tests {
                 ["6", "5.0 [5.0 5.0] ×1.25", "", "7.0 [7.0 7.0] ×1.35", "no"],
             ]
         );
-    }
-
-    #[test]
-    fn only_what_is_between_the_marks_is_replaced() {
-        let there = "head\n<!-- figures -->\nold\n<!-- end of figures -->\ntail\n";
-        let now = replaced(there, "new\n").unwrap();
-        assert_eq!(
-            now,
-            "head\n<!-- figures -->\n\nnew\n\n<!-- end of figures -->\ntail\n"
-        );
-        assert_eq!(replaced(&now, "new\n").unwrap(), now);
-        assert_eq!(replaced("no marks", "new"), None);
     }
 }

@@ -21,6 +21,11 @@ pub struct Ledger {
     pub sent: u64,
     /// Segments that arrived at a link's other end, copies included.
     pub arrived: u64,
+    /// Pure ACKs of the server's FIN that entered the gateway behind one that it had forwarded
+    /// and that says no less.
+    pub repetitions: u64,
+    /// Of those: each for which the server had asked since the last one that was forwarded.
+    pub repetitions_asked: u64,
     /// Pure ACKs of the server's FIN that the gateway kept, each behind one that it had
     /// forwarded and that says no less.
     pub kept_repetitions: u64,
@@ -113,31 +118,41 @@ impl Ledger {
     fn enter_from_client(&mut self, connection: &Connection, close: Option<&Close>) {
         let asked = close.map_or_else(Vec::new, |close| connection.asked(close));
         let mut longest_wait = None;
-        for (kept, forwarded) in kept(&connection.from_client) {
+        for Entry {
+            segment,
+            is_kept,
+            forwarded,
+        } in entries(&connection.from_client)
+        {
             let is_repetition = |close: &&Close| {
-                kept.headers.is_pure_ack()
-                    && kept.headers.ack == close.ack
+                segment.headers.is_pure_ack()
+                    && segment.headers.ack == close.ack
                     && forwarded.iter().any(|ack| close.is_acknowledged_by(ack))
             };
             let Some(close) = close.filter(is_repetition) else {
-                self.kept_others.push(kept.headers);
+                self.kept_others.extend(is_kept.then_some(segment.headers));
                 continue;
             };
-            self.kept_repetitions += 1;
             let answers = forwarded.iter().filter(|ack| close.is_acknowledged_by(ack));
             let answered = answers.map(|ack| ack.at).max();
             // It has passed the gateway between its two sightings, and that is all that is
             // known: only what is between the two ACKs in any case is counted.
             let was_asked = asked
                 .iter()
-                .any(|(before, after)| Some(*before) > answered && *after < kept.at);
+                .any(|(before, after)| Some(*before) > answered && *after < segment.at);
+            self.repetitions += 1;
+            self.repetitions_asked += u64::from(was_asked);
+            if !is_kept {
+                continue;
+            }
+            self.kept_repetitions += 1;
             self.kept_though_asked += u64::from(was_asked);
             if let Some(freed_by) = close.freed_by
                 && forwarded.iter().all(|ack| ack.sent < freed_by.sent)
-                && kept.at < freed_by.at
+                && segment.at < freed_by.at
             {
                 self.kept_though_missed += 1;
-                longest_wait = longest_wait.max(Some(freed_by.at - kept.at));
+                longest_wait = longest_wait.max(Some(freed_by.at - segment.at));
             }
         }
         self.waits.extend(longest_wait);
@@ -149,7 +164,9 @@ impl Ledger {
     }
 
     fn enter_from_server(&mut self, connection: &Connection, close: Option<&Close>) {
-        for (kept, _) in kept(&connection.from_server) {
+        let entries = entries(&connection.from_server).into_iter();
+        for kept in entries.filter(|entry| entry.is_kept) {
+            let kept = kept.segment;
             let is_after_close = close.is_some_and(|close| {
                 let mut forwarded = connection.from_client[OUT_OF_GATEWAY].iter();
                 kept.headers.seq == close.ack
@@ -233,20 +250,94 @@ impl Close {
     }
 }
 
-/// What went into the gateway and did not come out, each with what had come out before.
+/// What entered the gateway.
+struct Entry<'a> {
+    segment: Sighting,
+    /// Whether it did not come out.
+    is_kept: bool,
+    /// What had come out before.
+    forwarded: &'a [Sighting],
+}
+
+/// What entered the gateway one way.
 ///
 /// The gateway forwards in order. When it forwards is not compared with when something enters:
 /// the two links keep their own time.
-fn kept(way: &[Vec<Sighting>; 4]) -> Vec<(Sighting, &[Sighting])> {
+fn entries(way: &[Vec<Sighting>; 4]) -> Vec<Entry<'_>> {
     let out = &way[OUT_OF_GATEWAY];
     let mut forwarded = 0;
-    let mut kept = Vec::new();
-    for segment in &way[INTO_GATEWAY] {
-        if out.get(forwarded).map(|other| other.headers) == Some(segment.headers) {
-            forwarded += 1;
-        } else {
-            kept.push((*segment, &out[..forwarded]));
-        }
+    let mut entries = Vec::new();
+    for &segment in &way[INTO_GATEWAY] {
+        let is_kept = out.get(forwarded).map(|other| other.headers) != Some(segment.headers);
+        entries.push(Entry {
+            segment,
+            is_kept,
+            forwarded: &out[..forwarded],
+        });
+        forwarded += usize::from(!is_kept);
     }
-    kept
+    entries
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLIENT: u16 = 1;
+    const SERVER: u16 = 2;
+
+    /// A segment between the two ports, at a millisecond; numbers as the headers have them.
+    fn seen(
+        start: Instant,
+        at: u64,
+        from: u16,
+        flags: Flags,
+        (seq, ack): (u32, u32),
+    ) -> [Sighting; 2] {
+        let at = start + Duration::from_millis(at);
+        let to = CLIENT + SERVER - from;
+        let [source, destination] = [from, to].map(|port| SocketAddr::from(([192, 0, 2, 1], port)));
+        let headers = Headers {
+            source,
+            destination,
+            seq: SeqNum(seq),
+            ack: SeqNum(ack),
+            flags,
+            payload: 0,
+        };
+        [End::Sender, End::Receiver].map(|end| Sighting {
+            at,
+            sent: at,
+            towards: Towards::Gateway,
+            end,
+            headers,
+        })
+    }
+
+    fn out_again(sightings: &[Sighting]) -> Vec<Sighting> {
+        let onward = |sighting: &Sighting| Sighting {
+            at: sighting.at + Duration::from_micros(100),
+            towards: Towards::Neighbour,
+            ..*sighting
+        };
+        sightings.iter().map(onward).collect()
+    }
+
+    #[test]
+    fn repetitions_count_whether_they_are_kept_or_not() {
+        let start = Instant::now();
+        let fin = |at| seen(start, at, SERVER, Flags::FIN.with(Flags::ACK), (99, 10));
+        let ack = |at| seen(start, at, CLIENT, Flags::ACK, (10, 100));
+        // The first answers, the second was asked for, and nothing has asked for the others, of
+        // which the last is kept.
+        let from_server = [fin(0), fin(20)].concat();
+        let from_client = [ack(10), ack(30), ack(40), ack(50)].concat();
+        let forwarded = &from_client[..6];
+        let clients_link = [from_client.clone(), out_again(&from_server)].concat();
+        let servers_link = [from_server, out_again(forwarded)].concat();
+        let ledger = Ledger::new(&clients_link, &servers_link);
+        assert_eq!((ledger.repetitions, ledger.repetitions_asked), (3, 1));
+        assert_eq!((ledger.kept_repetitions, ledger.kept_though_asked), (1, 0));
+        assert_eq!(ledger.kept_others, []);
+    }
 }

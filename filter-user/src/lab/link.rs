@@ -26,7 +26,7 @@ use super::{impairment::Impairment, namespace::Namespace, relay::Relay, topology
 const DEADLINE: Duration = Duration::from_secs(5);
 
 /// The gateway's Ethernet address on a TAP device.
-const GATEWAY_ADDRESS: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
+pub(super) const GATEWAY_ADDRESS: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
 /// Its neighbour's.
 pub(super) const NEIGHBOUR_ADDRESS: [u8; 6] = [0x02, 0, 0, 0, 0, 0x02];
 

@@ -30,6 +30,8 @@ use super::{
 
 /// The gateway's interface to the server: the one to protect.
 pub const WAN: &str = "wan0";
+/// The gateway's second interface to the server, where it has one.
+pub const WAN2: &str = "wan1";
 /// The gateway's interface to the client with the fault.
 pub const LAN: &str = "lan0";
 /// The server's IPv4 address.
@@ -118,6 +120,13 @@ impl Subnet {
         gateway_v6: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1),
         neighbour_v4: SERVER_V4,
         neighbour_v6: SERVER_V6,
+    };
+
+    const WAN2: Self = Self {
+        gateway_v4: Ipv4Addr::new(198, 51, 100, 1),
+        gateway_v6: Ipv6Addr::new(0x2001, 0xdb8, 0, 2, 0, 0, 0, 1),
+        neighbour_v4: Ipv4Addr::new(198, 51, 100, 2),
+        neighbour_v6: Ipv6Addr::new(0x2001, 0xdb8, 0, 2, 0, 0, 0, 2),
     };
 
     /// The subnet of the gateway's interface `lan{number}`.
@@ -246,6 +255,51 @@ impl Topology {
     fn keep(&mut self, gateway_interface: &str, relay: Option<Relay>) {
         self.links
             .extend(relay.map(|relay| (gateway_interface.to_owned(), relay)));
+    }
+}
+
+/// A gateway with two uplinks, all of whose neighbours are in user space: what enters it, where
+/// and when, is the caller's.
+pub struct Wired {
+    /// The namespace that forwards between [`LAN`], [`WAN`] and [`WAN2`].
+    pub gateway: Namespace,
+    /// Its Ethernet address on each of them.
+    pub gateway_address: [u8; 6],
+    /// The client.
+    pub client: ClientPort,
+    /// What is behind [`WAN`], by which the gateway reaches the server, and behind [`WAN2`].
+    pub uplinks: [File; 2],
+}
+
+impl Wired {
+    /// Makes it.
+    pub fn new() -> anyhow::Result<Self> {
+        let gateway = namespace("gateway")?;
+        gateway.sysctl("ipv4/ip_forward", "1")?;
+        gateway.sysctl("ipv6/conf/all/forwarding", "1")?;
+        // The server's segments may come by either uplink.
+        gateway.sysctl("ipv4/conf/all/rp_filter", "0")?;
+        gateway.sysctl("ipv4/conf/default/rp_filter", "0")?;
+        let card = |interface, subnet| {
+            let end = End {
+                namespace: &gateway,
+                interface,
+            };
+            link::card(&end, subnet)
+        };
+        let subnet = Subnet::lan(0);
+        let client = ClientPort {
+            card: card(LAN, subnet)?,
+            subnet,
+            hardware_address: link::NEIGHBOUR_ADDRESS,
+        };
+        let uplinks = [card(WAN, Subnet::WAN)?, card(WAN2, Subnet::WAN2)?];
+        Ok(Self {
+            gateway,
+            gateway_address: link::GATEWAY_ADDRESS,
+            client,
+            uplinks,
+        })
     }
 }
 

@@ -16,6 +16,7 @@ use super::{
     impairment::Impairment,
     last_ack::{Seen, Watch},
     ledger::Ledger,
+    namespace::Namespace,
     server::{Server, retransmissions},
     topology::{LAN, Topology, WAN},
 };
@@ -104,7 +105,19 @@ impl Trial {
     /// Runs it in namespaces of its own. Needs root.
     pub fn run(&self) -> anyhow::Result<Results> {
         ensure!((0.0..1.0).contains(&self.loss), "a loss of {}", self.loss);
-        let mut topology = Topology::impaired(Impairment::one_of_two(self.loss, self.seed))?;
+        let links = Impairment::one_of_two(self.loss, self.seed);
+        self.run_between(links, |_| Ok(()))
+    }
+
+    /// The same with every link impaired like this, whatever the trial's loss, and with what
+    /// `prepare` has done in the gateway's namespace before anything is sent.
+    pub fn run_between(
+        &self,
+        links: Impairment,
+        prepare: impl FnOnce(&Namespace) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Results> {
+        let mut topology = Topology::impaired(links)?;
+        prepare(&topology.gateway)?;
         let server = Server::start(&topology.server)?;
         let watch = Watch::start(&topology.server)?;
         let datapath = self.protect(&topology)?;

@@ -1,24 +1,24 @@
 //! Where and when figures were measured: they mean little without.
 
-use std::{fs, time::SystemTime};
+use std::{fmt, fs, time::SystemTime};
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 /// The machine, now.
 #[derive(Debug, Serialize)]
-pub(super) struct Machine {
+pub(crate) struct Machine {
     /// RFC 3339, UTC.
-    pub(super) date: String,
-    pub(super) kernel: String,
-    pub(super) cpu: String,
-    pub(super) cpus: usize,
+    pub(crate) date: String,
+    pub(crate) kernel: String,
+    pub(crate) cpu: String,
+    pub(crate) cpus: usize,
     /// Whether the kernel compiles packet programs; without that the figures say nothing.
-    pub(super) jit: bool,
+    pub(crate) jit: bool,
 }
 
 impl Machine {
-    pub(super) fn here() -> Result<Self> {
+    pub(crate) fn here() -> Result<Self> {
         let cpus = fs::read_to_string("/proc/cpuinfo").context("cannot read /proc/cpuinfo")?;
         let jit = fs::read_to_string("/proc/sys/net/core/bpf_jit_enable");
         Ok(Self {
@@ -36,5 +36,20 @@ impl Machine {
             // Where the file is not there, the JIT cannot be turned off.
             jit: jit.map_or(true, |text| text.trim() != "0"),
         })
+    }
+}
+
+/// As a report's first sentence has it.
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            date,
+            kernel,
+            cpu,
+            cpus,
+            jit,
+        } = self;
+        let jit = if *jit { "on" } else { "OFF" };
+        write!(f, "{date} on Linux {kernel}, {cpu}, {cpus} CPUs, JIT {jit}")
     }
 }
