@@ -21,8 +21,8 @@ use crate::{
     world::{Outcome, Step, World},
 };
 
-/// More than this many states are not kept: about five gigabytes.
-const MOST_STATES: usize = 100_000_000;
+/// More than this many states are not kept: about three gigabytes.
+const MOST_STATES: usize = 50_000_000;
 
 /// What an exploration found.
 #[derive(Debug, Default)]
