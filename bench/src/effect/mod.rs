@@ -7,19 +7,16 @@ mod report;
 mod script;
 mod stacks;
 
-use std::{
-    io::{self, IsTerminal as _, Write as _},
-    path::PathBuf,
-};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use anyhow::{Context as _, Result};
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use self::{
     guard::Guard,
     report::{Report, Scripted, Stacked},
 };
-use crate::{document::put_into, machine::Machine};
+use crate::{document::Shown, machine::Machine};
 
 /// Measures which ACKs are stopped, rightly and wrongly, by lastack and by nftables
 #[derive(Debug, Args)]
@@ -40,21 +37,8 @@ pub(crate) struct Arguments {
     #[arg(long, conflicts_with_all = ["connections", "scripted"])]
     quick: bool,
 
-    /// How the figures are shown
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    output: Output,
-
-    /// Puts the tables into this Markdown file, between its marks
-    #[arg(long, value_name = "FILE")]
-    markdown: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// Tables
-    Text,
-    /// One JSON object
-    Json,
+    #[command(flatten)]
+    shown: Shown,
 }
 
 /// Runs it.
@@ -73,14 +57,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         stacks: run_stacks(connections, arguments.seed)?,
     };
     say("");
-    if let Some(file) = &arguments.markdown {
-        put_into(file, "effect", &report.markdown())?;
-    }
-    match arguments.output {
-        Output::Text => report.write_text(io::stdout().lock())?,
-        Output::Json => report.write_json(io::stdout().lock())?,
-    }
-    Ok(())
+    arguments.shown.show(&report)
 }
 
 fn play(connections: u16) -> Result<Vec<Scripted>> {

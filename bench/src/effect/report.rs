@@ -1,8 +1,6 @@
 //! What was stopped, as tables and as JSON.
 
-use std::io;
-
-use comfy_table::{Table, TableStyle, presets};
+use comfy_table::{Table, TableStyle};
 use serde::Serialize;
 
 use super::{
@@ -10,7 +8,10 @@ use super::{
     play::{Played, Tally},
     stacks::Outcome,
 };
-use crate::{document::table, machine::Machine};
+use crate::{
+    document::{self, Section, table},
+    machine::Machine,
+};
 
 /// All that was counted.
 #[derive(Debug, Serialize)]
@@ -40,38 +41,8 @@ pub(super) struct Stacked {
     pub(super) outcome: Outcome,
 }
 
-/// A table with its heading and what has to be said of it.
-struct Section {
-    title: &'static str,
-    note: &'static str,
-    table: Table,
-}
-
-impl Report {
-    pub(super) fn write_json(&self, mut output: impl io::Write) -> io::Result<()> {
-        serde_json::to_writer_pretty(&mut output, self)?;
-        writeln!(output)
-    }
-
-    pub(super) fn write_text(&self, mut output: impl io::Write) -> io::Result<()> {
-        writeln!(output, "{}\n", self.sentence())?;
-        for Section { title, note, table } in self.sections(presets::UTF8_HORIZONTAL_ONLY) {
-            writeln!(output, "{title}\n{note}\n\n{table}\n")?;
-        }
-        Ok(())
-    }
-
-    pub(super) fn markdown(&self) -> String {
-        let sections = self.sections(presets::ASCII_MARKDOWN);
-        let sections = sections
-            .iter()
-            .map(|Section { title, note, table }| format!("### {title}\n\n{note}\n\n{table}\n"));
-        let parts: Vec<_> = [format!("{}\n", self.sentence())]
-            .into_iter()
-            .chain(sections)
-            .collect();
-        parts.join("\n")
-    }
+impl document::Report for Report {
+    const MARKS: &'static str = "effect";
 
     fn sentence(&self) -> String {
         format!(
@@ -80,16 +51,16 @@ impl Report {
         )
     }
 
-    fn sections(&self, style: TableStyle) -> [Section; 2] {
-        [
+    fn sections(&self, style: TableStyle) -> Vec<Section> {
+        vec![
             Section {
-                title: "Scripted closes",
+                title: Some("Scripted closes"),
                 note: "Segments that did not come out of the gateway, of those that went in: \
                        spurious ACKs, which should not, and needed segments, which should.",
                 table: self.scripted(style),
             },
             Section {
-                title: "Real stacks",
+                title: Some("Real stacks"),
                 note: "A client with the fault and Linux's server. ACKs of the server's FIN that \
                        entered the gateway behind one which it had forwarded, and were stopped: \
                        spurious ones, and those that the server had asked for since; and whatever \
@@ -98,7 +69,9 @@ impl Report {
             },
         ]
     }
+}
 
+impl Report {
     fn scripted(&self, style: TableStyle) -> Table {
         let mut header = vec!["close", "stopped"];
         header.extend(Guard::TWO_UPLINKS.map(Guard::name));

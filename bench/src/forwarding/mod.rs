@@ -6,13 +6,10 @@ mod gateway;
 mod report;
 mod stream;
 
-use std::{
-    io::{self, IsTerminal as _, Write as _},
-    path::PathBuf,
-};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use anyhow::{Context as _, Result};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use filter_user::{lab::topology::Topology, settings::Mode};
 use nix::{
     sched::{CpuSet, sched_getaffinity, sched_setaffinity},
@@ -23,7 +20,7 @@ use self::{
     gateway::{Gateway, Hooks, Path, Setup},
     report::{Figure, Report},
 };
-use crate::{document::put_into, machine::Machine, rivals::Rules};
+use crate::{document::Shown, machine::Machine, rivals::Rules};
 
 /// Measures what a gateway takes longer to forward a packet, with lastack and with nftables
 #[derive(Debug, Args)]
@@ -40,21 +37,8 @@ pub(crate) struct Arguments {
     #[arg(long, conflicts_with_all = ["pairs", "packets"])]
     quick: bool,
 
-    /// How the figures are shown
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    output: Output,
-
-    /// Puts the table into this Markdown file, between its marks
-    #[arg(long, value_name = "FILE")]
-    markdown: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// Tables
-    Text,
-    /// One JSON object
-    Json,
+    #[command(flatten)]
+    shown: Shown,
 }
 
 /// A gateway, and the one that it is compared with.
@@ -154,14 +138,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         packets,
         figures,
     };
-    if let Some(file) = &arguments.markdown {
-        put_into(file, "forwarding", &report.markdown())?;
-    }
-    match arguments.output {
-        Output::Text => report.write_text(io::stdout().lock())?,
-        Output::Json => report.write_json(io::stdout().lock())?,
-    }
-    Ok(())
+    arguments.shown.show(&report)
 }
 
 /// All pairs. In each round every comparison has its turn, and of a pair now the one gateway

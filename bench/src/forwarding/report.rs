@@ -1,12 +1,10 @@
 //! The differences as a table and as JSON.
 
-use std::io;
-
-use comfy_table::{Table, TableStyle, presets};
+use comfy_table::{Table, TableStyle};
 use serde::Serialize;
 
 use crate::{
-    document::{spread, table, yes_or_no},
+    document::{self, Section, spread, table, yes_or_no},
     machine::Machine,
     statistics::{Summary, median_interval},
 };
@@ -67,21 +65,8 @@ impl Figure {
     }
 }
 
-impl Report {
-    pub(super) fn write_json(&self, mut output: impl io::Write) -> io::Result<()> {
-        serde_json::to_writer_pretty(&mut output, self)?;
-        writeln!(output)
-    }
-
-    pub(super) fn write_text(&self, mut output: impl io::Write) -> io::Result<()> {
-        let table = self.table(presets::UTF8_HORIZONTAL_ONLY);
-        writeln!(output, "{}\n\n{NOTE}\n\n{table}", self.sentence())
-    }
-
-    pub(super) fn markdown(&self) -> String {
-        let table = self.table(presets::ASCII_MARKDOWN);
-        format!("{}\n\n{NOTE}\n\n{table}\n", self.sentence())
-    }
+impl document::Report for Report {
+    const MARKS: &'static str = "forwarding";
 
     fn sentence(&self) -> String {
         format!(
@@ -90,6 +75,16 @@ impl Report {
         )
     }
 
+    fn sections(&self, style: TableStyle) -> Vec<Section> {
+        vec![Section {
+            title: None,
+            note: NOTE,
+            table: self.table(style),
+        }]
+    }
+}
+
+impl Report {
     fn table(&self, style: TableStyle) -> Table {
         let header = vec![
             "path",

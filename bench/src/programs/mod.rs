@@ -24,7 +24,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use self::{
     cases::Setup,
@@ -33,7 +33,7 @@ use self::{
     measure::Measured,
     report::{Figure, Report},
 };
-use crate::{document::put_into, machine::Machine, statistics::Summary};
+use crate::{document::Shown, machine::Machine, statistics::Summary};
 
 /// Measures what packets, flows and a start cost, beside the targets
 #[derive(Debug, Args)]
@@ -54,29 +54,16 @@ pub(crate) struct Arguments {
     #[arg(long, conflicts_with_all = ["rounds", "repeat", "starts"])]
     quick: bool,
 
-    /// How the figures are shown
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    output: Output,
-
     /// Draws the differences and their targets into this file
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
 
-    /// Puts the tables into this Markdown file, between its marks
-    #[arg(long, value_name = "FILE")]
-    markdown: Option<PathBuf>,
+    #[command(flatten)]
+    shown: Shown,
 
     /// The lastack binary whose start is measured
     #[arg(long, value_name = "FILE", env = "LASTACK_BINARY")]
     lastack: PathBuf,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// Tables
-    Text,
-    /// One JSON object
-    Json,
 }
 
 /// Runs it.
@@ -116,14 +103,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         fs::write(file, picture::draw(&report))
             .with_context(|| format!("cannot write {}", file.display()))?;
     }
-    if let Some(file) = &arguments.markdown {
-        put_into(file, "figures", &report.markdown())?;
-    }
-    match arguments.output {
-        Output::Text => report.write_text(io::stdout().lock())?,
-        Output::Json => report.write_json(io::stdout().lock())?,
-    }
-    Ok(())
+    arguments.shown.show(&report)
 }
 
 /// All rounds of one loaded instance. In each round every case has its turn.

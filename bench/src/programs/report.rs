@@ -1,13 +1,11 @@
 //! The figures as tables and as JSON.
 
-use std::io;
-
-use comfy_table::{Table, TableStyle, presets};
+use comfy_table::{Table, TableStyle};
 use serde::Serialize;
 
 use super::{cores::Cores, kernel::Program, memory::Memory, start::Start};
 use crate::{
-    document::{spread, table, yes_or_no},
+    document::{self, Section, spread, table, yes_or_no},
     machine::Machine,
     statistics::Summary,
 };
@@ -49,39 +47,8 @@ pub(super) struct Figure {
     pub(super) met: Option<bool>,
 }
 
-/// A table with its heading and what has to be said of it.
-struct Section {
-    title: &'static str,
-    note: &'static str,
-    table: Table,
-}
-
-impl Report {
-    pub(super) fn write_json(&self, mut output: impl io::Write) -> io::Result<()> {
-        serde_json::to_writer_pretty(&mut output, self)?;
-        writeln!(output)
-    }
-
-    pub(super) fn write_text(&self, mut output: impl io::Write) -> io::Result<()> {
-        writeln!(output, "{}\n", self.sentence())?;
-        for Section { title, note, table } in self.sections(presets::UTF8_HORIZONTAL_ONLY) {
-            writeln!(output, "{title}\n{note}\n\n{table}\n")?;
-        }
-        Ok(())
-    }
-
-    /// The same for a Markdown file.
-    pub(super) fn markdown(&self) -> String {
-        let sections = self.sections(presets::ASCII_MARKDOWN);
-        let sections = sections
-            .iter()
-            .map(|Section { title, note, table }| format!("### {title}\n\n{note}\n\n{table}\n"));
-        let parts: Vec<_> = [format!("{}\n", self.sentence())]
-            .into_iter()
-            .chain(sections)
-            .collect();
-        parts.join("\n")
-    }
+impl document::Report for Report {
+    const MARKS: &'static str = "figures";
 
     fn sentence(&self) -> String {
         format!(
@@ -90,38 +57,40 @@ impl Report {
         )
     }
 
-    fn sections(&self, style: TableStyle) -> [Section; 5] {
-        [
+    fn sections(&self, style: TableStyle) -> Vec<Section> {
+        vec![
             Section {
-                title: "Packets",
+                title: Some("Packets"),
                 note: "Nanoseconds above the empty program of the same hook: median [quartiles] ×ratio.",
                 table: self.packets(style),
             },
             Section {
-                title: "Beside closing flows",
+                title: Some("Beside closing flows"),
                 note: "Nanoseconds above the empty program: of 256 ordinary flows in turn, whose \
                        slots stay in the cache, and of 2^32, whose slots are all over the array. \
                        Slots: the share that sends a packet on to the flow table.",
                 table: self.fills(style),
             },
             Section {
-                title: "Two cores",
+                title: Some("Two cores"),
                 note: "Nanoseconds above the empty program, on one core alone and on two at once, each.",
                 table: self.on_two_cores(style),
             },
             Section {
-                title: "Memory",
+                title: Some("Memory"),
                 note: "Of all maps, by the kernel's account (memlock), the table full.",
                 table: self.of_memory(style),
             },
             Section {
-                title: "Start",
+                title: Some("Start"),
                 note: "Milliseconds from exec of `lastack run`.",
                 table: self.of_start(style),
             },
         ]
     }
+}
 
+impl Report {
     /// One row a path, one column a program.
     fn packets(&self, style: TableStyle) -> Table {
         let mut header = vec!["settings", "path", "target"];
