@@ -323,7 +323,9 @@ impl<E: Effects> Machine<'_, E> {
 /// handshake was lost, such copies come after the client's FIN; they tell nothing of a reuse.
 ///
 /// The client's SYN, and what the server's acknowledges, precede the FIN. A later connection
-/// has other numbers: its SYN is ahead of this one's end (RFC 6528).
+/// has other numbers. Its SYN is ahead of this one's end (RFC 6528), unless this one sent faster than
+/// its clock runs; then the flow is kept for nothing, and what it could drop has to have the exact
+/// numbers of the earlier close.
 #[inline(always)]
 fn opened(direction: Direction, flow: &Flow, segment: &Segment) -> bool {
     const CONTROLS: Flags = Flags::SYN

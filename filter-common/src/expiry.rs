@@ -13,14 +13,18 @@ use crate::policy::Ticks;
 const UNIT_BITS: u32 = 6;
 const TAG_BITS: u32 = 10;
 const TAG: u32 = (1 << TAG_BITS) - 1;
+/// The tag of a slot that nobody has written. Its time is 0, which is ahead of the clock for half
+/// of the time.
+const NOBODY: u32 = 0;
 /// The tag of a slot that flows with different ones share.
-const SHARED: u32 = 0;
+const SHARED: u32 = TAG;
 
 /// One slot: the unit of time from which on no flow that hashes here is alive, in the upper 22
 /// bits, and the tag.
 ///
 /// Serial arithmetic: units wrap after 2^22, 2^28 ticks, and a slot that nobody wrote for half
-/// of that looks alive, to packets with its tag.
+/// of that looks alive: to packets with its tag, or to all if it is shared. One that nobody ever
+/// wrote does not.
 pub type Slot = u32;
 
 /// The longest lifetime that a slot can tell from one that is over: a day and a half at 1000
@@ -58,8 +62,9 @@ pub const fn deadline(hash: u32, now: Ticks, lifetime: Ticks) -> Slot {
 #[inline(always)]
 #[must_use]
 pub fn renewed(there: Slot, before: Option<Slot>, deadline: Slot, now: Ticks) -> Option<Slot> {
-    if Some(there) == before || !is_later(there, units(now.0)) {
-        return Some(deadline);
+    let is_free = there & TAG == NOBODY || !is_later(there, units(now.0));
+    if is_free || Some(there) == before {
+        return (deadline != there).then_some(deadline);
     }
     let both = if (there ^ deadline) & TAG == 0 {
         deadline & TAG
@@ -99,7 +104,8 @@ const fn units(ticks: u64) -> u32 {
 #[inline(always)]
 const fn tag(hash: u32) -> u32 {
     match hash >> (u32::BITS - TAG_BITS) {
-        SHARED => 1,
+        NOBODY => NOBODY + 1,
+        SHARED => SHARED - 1,
         tag => tag,
     }
 }
@@ -201,7 +207,7 @@ mod tests {
         assert_eq!(renewed(long, Some(short), short, now), None);
         assert_eq!(renewed(long, None, short, now), None);
         let strangers = renewed(long, None, deadline(other, now, Ticks(0)), now);
-        assert_eq!(strangers, Some(long & !TAG));
+        assert_eq!(strangers, Some(long | TAG));
     }
 
     #[test]
@@ -212,6 +218,31 @@ mod tests {
         let taken = strangers.filter(|&hash| is_live(slot, hash, now)).count();
         // Its own, and the tag that it stands for.
         assert_eq!(taken, 2);
+    }
+
+    proptest! {
+        #[test]
+        fn a_slot_that_nobody_wrote_is_alive_to_nobody(hash: u32, now: u64, lifetime in 0..=LONGEST.0) {
+            prop_assert!(!is_live(0, hash, Ticks(now)));
+            let mine = deadline(hash, Ticks(now), Ticks(lifetime));
+            prop_assert_eq!(renewed(0, None, mine, Ticks(now)), Some(mine));
+        }
+    }
+
+    #[test]
+    fn an_active_flow_writes_its_slot_once_per_unit() {
+        let mine = |now| deadline(7, Ticks(now), Ticks(1000));
+        let now = 1 << 30;
+        let before = Some(mine(now));
+        assert_eq!(
+            renewed(mine(now), before, mine(now + 1), Ticks(now + 1)),
+            None
+        );
+        let later = now + (1 << UNIT_BITS);
+        assert_eq!(
+            renewed(mine(now), before, mine(later), Ticks(later)),
+            Some(mine(later))
+        );
     }
 
     #[test]

@@ -277,7 +277,8 @@ fn load(ebpf: &mut Ebpf, names: &[&'static str]) -> Result<(), DatapathError> {
             if let Some(&name) = names.iter().find(|&&name| name == there)
                 && program.fd().is_err()
             {
-                loading.push((name, scope.spawn(|| load_one(program))));
+                let thread = thread::Builder::new().spawn_scoped(scope, || load_one(program));
+                loading.push((name, thread.map_err(DatapathError::Thread)?));
             }
         }
         for (name, thread) in loading {

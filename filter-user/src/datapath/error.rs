@@ -102,6 +102,9 @@ pub enum DatapathError {
         /// The kernel's answer.
         error: io::Error,
     },
+    /// The system gives no thread to load a program with.
+    #[error("cannot start a thread: {0}; allow this process a few more tasks")]
+    Thread(io::Error),
     /// Something stayed attached.
     #[error("could not take everything off {interface}: {error}")]
     Detach {

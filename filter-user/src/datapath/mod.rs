@@ -106,7 +106,8 @@ impl Datapath {
         let links = match Links::attach(&mut self.ebpf, &interface, &self.settings) {
             Ok(links) => links,
             Err(error) => {
-                self.set_owner(entry, 0)?;
+                // What went wrong first is what has to be said.
+                drop(self.set_owner(entry, 0));
                 return Err(error);
             }
         };

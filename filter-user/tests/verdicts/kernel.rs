@@ -234,6 +234,6 @@ impl Kernel {
 
 /// The slot of many flows, a good deal longer.
 pub(crate) fn kept(slot: Slot) -> Slot {
-    // The upper 22 bits are the time; the others would be one flow's tag.
-    (slot & !0x3ff).wrapping_add(1 << 30)
+    // The upper 22 bits are the time; the others the tag of a slot that is shared.
+    slot.wrapping_add(1 << 30) | 0x3ff
 }
