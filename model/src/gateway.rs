@@ -50,16 +50,14 @@ pub struct Held {
     found: Option<(Flow, u8)>,
 }
 
-/// Which words of a flow a hook reads late, after others have stored: a copy of the flow is
-/// not atomic (bit 0 to 2: the client's half). The last bit has Fs and its counter apart.
+/// Which words of 32 bits of a flow a hook reads late, after others have stored: a copy of the
+/// flow is not atomic. Fc and the Fs that was acknowledged count as one, since Fc never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Late(pub u8);
 
 impl Late {
     /// All ways to be late.
-    pub const WAYS: u8 = 1 << 6;
-    /// Those that read the server's Fs and its counter, which share a word, at once.
-    pub const WAYS_BY_WORD: u8 = 1 << 5;
+    pub const WAYS: u8 = 1 << 7;
 
     fn read(self, copy: &mut Flow, flow: &Flow) {
         let late = |word: u8| self.0 & 1 << word != 0;
@@ -69,23 +67,27 @@ impl Late {
             copy.client.acked = client.acked;
         }
         if late(1) {
+            copy.client.answered = client.answered;
+        }
+        if late(2) {
             copy.client = ClientHalf {
                 fin_end: copy.client.fin_end,
                 acked: copy.client.acked,
+                answered: copy.client.answered,
                 at: copy.client.at,
                 ..client
             };
         }
-        if late(2) {
+        if late(3) {
             copy.client.at = client.at;
         }
-        if late(3) {
+        if late(4) {
             copy.server.fin_end = server.fin_end;
         }
-        if late(3) != late(5) {
+        if late(5) {
             copy.server.elicited = server.elicited;
         }
-        if late(4) {
+        if late(6) {
             copy.server.at = server.at;
         }
     }

@@ -286,12 +286,7 @@ impl World {
         }
         for cpu in 0..self.gateway.held.len() {
             if self.gateway.held[cpu].is_some() {
-                let ways = if setup.hooks > 1 {
-                    Late::WAYS_BY_WORD
-                } else {
-                    Late::WAYS
-                };
-                steps.extend((0..ways).map(|late| Step::Release(cpu, Late(late))));
+                steps.extend((0..Late::WAYS).map(|late| Step::Release(cpu, Late(late))));
             }
         }
         for link in 0..LINKS {
