@@ -100,7 +100,7 @@ pub fn limits() -> [(Setup, Property); 3] {
     [
         (repeats, Property::Cure),
         (overtaken, Property::Cure),
-        (races, Property::SafetyNeeded),
+        (races, Property::SafetyClose),
     ]
 }
 
@@ -380,7 +380,8 @@ fn strikes(base: &Setup, more: u8) -> Vec<Setup> {
             room: 2,
             copies_on: [true, false, true, false],
             timeouts: 6,
-            data: more > 0,
+            // With data it is not claimed; see `limits`.
+            data: false,
             claims: UNSEEN,
             limits: Limits {
                 unasked: 1,
