@@ -5,7 +5,7 @@
 
 use crate::{
     flow::{Change, ClientHalf, Effects, Flow, Phase, ServerHalf},
-    policy::{Mode, Moment, Policy, Ticks},
+    policy::{Closer, Mode, Moment, Policy, Ticks},
     segment::{Direction, Flags, Options, Segment},
     verdict::Reason,
 };
@@ -70,7 +70,7 @@ impl<E: Effects> Machine<'_, E> {
 
     #[inline(always)]
     fn client_segment(self, flow: Option<Flow>, segment: &Segment) -> Reason {
-        if segment.flags.opens() {
+        if segment.flags.finishes() {
             return self.client_fin(flow, segment);
         }
         let Some(flow) = flow else {
@@ -97,19 +97,60 @@ impl<E: Effects> Machine<'_, E> {
     #[inline(always)]
     fn client_fin(self, flow: Option<Flow>, segment: &Segment) -> Reason {
         let fin_end = segment.next();
-        if let Some(flow) = flow
-            && flow.client.fin_end == fin_end
-            && !flow.is_expired(self.now, self.policy)
-        {
-            // A server in LAST-ACK has this octet already and takes nothing from the
-            // segment, so it answers nothing (RFC 9293, section 3.10.7.4, first check).
-            return self.alive(&flow, Reason::ClientFinRepeated);
-        }
-        if self.effects.create(ClientHalf {
+        let client = ClientHalf {
             fin_end,
+            finished: 1,
+            link: self.link,
             at: self.at(),
             ..ClientHalf::default()
-        }) {
+        };
+        if let Some(flow) = flow
+            && !flow.is_expired(self.now, self.policy)
+        {
+            if flow.client.finished != 0 && flow.client.fin_end == fin_end {
+                // A server that has this octet already takes nothing from the segment, so it
+                // answers nothing (RFC 9293, section 3.10.7.4, first check).
+                return self.alive(&flow, Reason::ClientFinRepeated);
+            }
+            if self.policy.closer == Closer::Either {
+                let ServerHalf {
+                    fin_end: acked,
+                    elicited,
+                    crossed,
+                    ..
+                } = flow.server;
+                if elicited != 0 && crossed != 0 && segment.ack == acked {
+                    return self.client_fin_answers(&flow.server, client);
+                }
+                if flow.client.finished == 0 {
+                    self.effects
+                        .client(client, self.policy.half_closed_lifetime);
+                    return Reason::ClientFin;
+                }
+            }
+        }
+        self.create(Flow {
+            client,
+            ..Flow::default()
+        })
+    }
+
+    /// The client's FIN behind the server's, which it acknowledges. The server has not got it
+    /// yet, so the segment is in its window.
+    #[inline(always)]
+    fn client_fin_answers(self, server: &ServerHalf, client: ClientHalf) -> Reason {
+        let answer = ClientHalf {
+            acked: server.fin_end,
+            answered: server.elicited,
+            ..client
+        };
+        self.effects.client(answer, self.policy.closed_lifetime);
+        Reason::FirstAck
+    }
+
+    #[inline(always)]
+    fn create(self, flow: Flow) -> Reason {
+        if self.effects.create(flow) {
             Reason::FlowCreated
         } else {
             Reason::FlowNotStored
@@ -120,7 +161,7 @@ impl<E: Effects> Machine<'_, E> {
     #[inline(always)]
     fn client_ack(self, flow: &Flow, segment: &Segment) -> Reason {
         let Flow { client, server } = flow;
-        if server.elicited == 0 {
+        if flow.phase() == Phase::HalfClosed {
             return self.alive(flow, Reason::HalfClosed);
         }
         if segment.ack != server.fin_end {
@@ -245,13 +286,21 @@ impl<E: Effects> Machine<'_, E> {
     #[inline(always)]
     fn server_segment(self, flow: Option<Flow>, segment: &Segment) -> Reason {
         let Some(flow) = flow else {
-            return Reason::NoFlow;
+            return if self.policy.opens(Direction::FromServer, segment.flags) {
+                self.server_opens(segment)
+            } else {
+                Reason::NoFlow
+            };
         };
         if segment.flags.any(Flags::SYN) && !opened(Direction::FromServer, &flow, segment) {
             return self.forget(Reason::Syn);
         }
         if flow.is_expired(self.now, self.policy) {
-            return self.forget(Reason::FlowExpired);
+            return if self.policy.opens(Direction::FromServer, segment.flags) {
+                self.server_opens(segment)
+            } else {
+                self.forget(Reason::FlowExpired)
+            };
         }
         if segment.flags.any(Flags::RST) {
             return self.server_reset(&flow, segment);
@@ -259,53 +308,82 @@ impl<E: Effects> Machine<'_, E> {
         let Flow { client, server } = &flow;
         let lifetime = flow.lifetime(self.policy);
         let fin = segment.flags.any(Flags::FIN);
-        let closes = fin && segment.flags.any(Flags::ACK) && segment.ack == client.fin_end;
+        let second = fin
+            && segment.flags.any(Flags::ACK)
+            && client.finished != 0
+            && segment.ack == client.fin_end;
+        // A FIN that acknowledges less is a crossing close: that server ends in TIME-WAIT and
+        // stays silent, if it keeps one.
+        let closes = second || self.policy.opens(Direction::FromServer, segment.flags);
+        let told = ServerHalf {
+            at: self.at(),
+            ..server.told(segment, closes, second)
+        };
         if server.elicited == 0 && !closes {
-            // A FIN that acknowledges less is a crossing close: that server ends in
-            // TIME-WAIT and stays silent.
-            let at = self.at();
-            self.effects.server_at(at, lifetime);
+            if fin {
+                self.effects.server(told, lifetime);
+            } else {
+                self.effects.server_at(told.at, lifetime);
+            }
             return Reason::ServerData;
         }
-        let fin_end = if closes {
-            segment.next()
-        } else {
-            server.fin_end
+        if fin || segment.payload != 0 || segment.seq != told.fin_end {
+            return self.elicit(&flow, told);
+        }
+        self.effects.server_at(told.at, lifetime);
+        Reason::ServerQuiet
+    }
+
+    /// The server's FIN makes the flow.
+    #[inline(always)]
+    fn server_opens(self, segment: &Segment) -> Reason {
+        let server = ServerHalf {
+            fin_end: segment.next(),
+            elicited: 1,
+            crossed: 1,
+            at: self.at(),
+            ..ServerHalf::default()
         };
-        if fin || segment.payload != 0 || segment.seq != fin_end {
+        let client = ClientHalf {
+            link: self.link,
+            ..ClientHalf::default()
+        };
+        self.create(Flow { server, client })
+    }
+
+    /// A segment that makes a correct endpoint answer.
+    #[inline(always)]
+    fn elicit(self, flow: &Flow, told: ServerHalf) -> Reason {
+        let told = ServerHalf {
             // 0 means that there was no FIN.
-            let elicited = match server.elicited.wrapping_add(1) {
+            elicited: match told.elicited.wrapping_add(1) {
                 0 => 1,
                 count => count,
-            };
-            let told = ServerHalf {
-                fin_end,
-                elicited,
-                at: self.at(),
-            };
-            // With another Fs it is not Closed any more, and lives longer.
-            let lifetime = Flow {
-                server: told,
-                ..flow
-            }
-            .lifetime(self.policy);
-            self.effects.server(told, lifetime);
-            return if server.elicited == 0 {
-                Reason::ServerFin
-            } else {
-                Reason::ServerElicits
-            };
+            },
+            ..told
+        };
+        // With another Fs it is not Closed any more, and lives longer.
+        let now = Flow {
+            server: told,
+            ..*flow
+        };
+        self.effects.server(told, now.lifetime(self.policy));
+        if flow.server.elicited == 0 {
+            Reason::ServerFin
+        } else {
+            Reason::ServerElicits
         }
-        let at = self.at();
-        self.effects.server_at(at, lifetime);
-        Reason::ServerQuiet
     }
 
     /// R2, and what a RST tells otherwise. It never disarms: one that a stale ACK drew, or
     /// a forged one, would make the filter forget just before the spurious ACK.
+    ///
+    /// Only where the server closed second: any other client may wait for its FIN to be
+    /// acknowledged, or have data on the way, and the RST tells it that this is in vain.
     #[inline(always)]
     fn server_reset(self, flow: &Flow, segment: &Segment) -> Reason {
         let drawn = flow.phase() == Phase::Closed
+            && flow.server.crossed == 0
             && segment.flags == Flags::RST
             && segment.seq == flow.server.fin_end;
         let suppress = self.policy.rst_guard && self.policy.mode == Mode::Enforce;
@@ -337,5 +415,7 @@ fn opened(direction: Direction, flow: &Flow, segment: &Segment) -> bool {
         Direction::FromClient => (Flags::SYN, segment.seq.plus(1)),
         Direction::FromServer => (Flags::SYN.with(Flags::ACK), segment.ack),
     };
-    segment.flags.only(flags, CONTROLS) && first_octet.precedes(flow.client.fin_end)
+    segment.flags.only(flags, CONTROLS)
+        && flow.client.finished != 0
+        && first_octet.precedes(flow.client.fin_end)
 }

@@ -1,11 +1,13 @@
 //! The state of a closing flow, and what can become of it.
 //!
-//! Only closing flows have state: the client's FIN makes it. Two halves, each written by one
+//! Only closing flows have state: the client's FIN makes it, or either side's, as the policy
+//! says. Two halves, each written by one
 //! direction only, so that the hooks of both directions never overwrite one another and need
 //! no lock.
 
 use crate::{
     policy::{Moment, Policy, Ticks},
+    segment::{Direction, Flags, Segment},
     seq::SeqNum,
 };
 
@@ -13,19 +15,25 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct ClientHalf {
-    /// Fc: the sequence number that follows the client's FIN.
+    /// Fc: the sequence number that follows the client's FIN; meaningless while `finished` is
+    /// 0.
     pub fin_end: SeqNum,
     /// The Fs that was acknowledged when `answered` was last set.
     pub acked: SeqNum,
     /// [`ServerHalf::elicited`] when the last ACK of Fs was forwarded; 0: none was.
-    pub answered: u32,
+    pub answered: u16,
+    /// 1 if the client's FIN was seen: always, unless the server's made the flow.
+    pub finished: u8,
+    /// Always 0.
+    pub reserved: u8,
     /// Segments dropped so far (in monitor mode: that would have been).
     pub drops: u8,
     /// How many more ACKs the last answer made redundant.
     pub owed: u8,
     /// 1 if a segment that nothing asked for was forwarded since the last answer.
     pub provoked: u8,
-    /// By which link the last answer was forwarded.
+    /// By which link the last answer was forwarded; before the first, where the FIN was seen
+    /// that made the flow.
     pub link: u8,
     /// When the last segment was forwarded; once there was an answer, when the last
     /// segment that acknowledged exactly Fs was.
@@ -33,30 +41,38 @@ pub struct ClientHalf {
 }
 
 /// What the server's segments have told.
+///
+/// All but `at` are the first 64 bits, so that a program can read and write them at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct ServerHalf {
-    /// Fs: the sequence number that follows the server's FIN; meaningless while `elicited`
-    /// is 0.
+    /// Fs: the sequence number that follows the server's FIN; while `elicited` is 0, that of one
+    /// that does not count, if `crossed` says so.
     pub fin_end: SeqNum,
-    /// How many segments, from the FIN that acknowledged exactly Fc on, make a correct
-    /// endpoint answer; 0: that FIN was not seen.
-    pub elicited: u32,
+    /// How many segments, from the server's FIN on, make a correct endpoint answer; 0: no FIN
+    /// was seen that counts. Passes over 0 when it wraps.
+    pub elicited: u16,
+    /// 1 if a FIN that ends at `fin_end` did not acknowledge exactly Fc: the server closed first,
+    /// or both did at once. A client that acknowledges Fs then need not know that its own FIN has
+    /// arrived.
+    pub crossed: u8,
+    /// Always 0.
+    pub reserved: u8,
     /// When the last segment was seen, if any was.
     pub at: Moment,
 }
 
 /// The state of one closing flow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[repr(C)]
+#[repr(C, align(8))]
 pub struct Flow {
-    /// Written in the direction from the client.
-    pub client: ClientHalf,
     /// Written in the direction from the server.
     pub server: ServerHalf,
+    /// Written in the direction from the client.
+    pub client: ClientHalf,
 }
 
-/// No padding: 20 octets and 12.
+/// No padding: 12 octets and 20.
 const _: () = assert!(size_of::<Flow>() == 32);
 
 #[cfg(feature = "user")]
@@ -66,9 +82,11 @@ unsafe impl aya::Pod for Flow {}
 /// How far a flow is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
-    /// The client sent its FIN; the server may send for long.
+    /// The client sent its FIN; the server may send for long. (Or the other way round, where
+    /// the server's FIN makes flows.)
     HalfClosed,
-    /// The server's FIN acknowledged the client's: it is in LAST-ACK.
+    /// The server's FIN was seen, too. Where only the client's makes flows, it acknowledged that
+    /// one, and the server is in LAST-ACK.
     LastAck,
     /// The client's ACK of exactly Fs was forwarded.
     Closed,
@@ -80,8 +98,9 @@ pub enum Phase {
 /// things costs a packet program branches and its verifier's goodwill. [`decide`](crate::decide) gives it
 /// back, for everybody else.
 pub trait Effects {
-    /// Stores a new flow, over one that may be there; false where that failed.
-    fn create(&mut self, client: ClientHalf) -> bool;
+    /// Stores a new flow, over one that may be there; false where that failed. Where the other
+    /// direction has made it since the look-up, only this one's half.
+    fn create(&mut self, flow: Flow) -> bool;
     /// Stores the client's half. The flow is to live for `lifetime` more.
     fn client(&mut self, client: ClientHalf, lifetime: Ticks);
     /// Stores the server's half, likewise.
@@ -100,7 +119,7 @@ pub enum Change {
     /// Nothing.
     Keep,
     /// Store a new flow, over one that may be there.
-    Create(ClientHalf),
+    Create(Flow),
     /// Store the client's half.
     Client(ClientHalf),
     /// Store the server's half.
@@ -117,12 +136,7 @@ impl Change {
     /// Applies it to the state of a flow.
     pub fn apply(self, flow: &mut Option<Flow>) {
         match (self, flow.as_mut()) {
-            (Self::Create(client), _) => {
-                *flow = Some(Flow {
-                    client,
-                    ..Flow::default()
-                });
-            }
+            (Self::Create(new), _) => *flow = Some(new),
             (Self::Client(client), Some(flow)) => flow.client = client,
             (Self::Server(server), Some(flow)) => flow.server = server,
             (Self::ClientAt(at), Some(flow)) => flow.client.at = at,
@@ -136,8 +150,8 @@ impl Change {
 }
 
 impl Effects for Change {
-    fn create(&mut self, client: ClientHalf) -> bool {
-        *self = Self::Create(client);
+    fn create(&mut self, flow: Flow) -> bool {
+        *self = Self::Create(flow);
         true
     }
 
@@ -162,18 +176,59 @@ impl Effects for Change {
     }
 }
 
+impl ServerHalf {
+    /// The same after another segment, but for its time and what it elicits. `closes`: it is a FIN
+    /// that counts; `second`: one that acknowledges exactly Fc.
+    #[inline(always)]
+    #[must_use]
+    pub fn told(&self, segment: &Segment, closes: bool, second: bool) -> Self {
+        if !segment.flags.any(Flags::FIN) {
+            return *self;
+        }
+        let fin_end = segment.next();
+        let again = fin_end == self.fin_end;
+        if !closes && !again && self.elicited != 0 {
+            // A stranger's.
+            return *self;
+        }
+        Self {
+            fin_end,
+            crossed: u8::from(!second || again && self.crossed != 0),
+            ..*self
+        }
+    }
+}
+
 impl Flow {
     /// How far it is closed.
     #[inline(always)]
     #[must_use]
     pub fn phase(&self) -> Phase {
-        if self.server.elicited == 0 {
+        if self.server.elicited == 0 || self.client.finished == 0 {
             Phase::HalfClosed
         } else if self.client.answered != 0 && self.client.acked == self.server.fin_end {
             Phase::Closed
         } else {
             Phase::LastAck
         }
+    }
+
+    /// Whether a segment in this direction is the first since the FIN of the other side that made
+    /// the flow. (A RST of the server leaves no trace here, so it may be so twice.)
+    #[inline(always)]
+    #[must_use]
+    pub fn is_news_from(&self, direction: Direction) -> bool {
+        match direction {
+            Direction::FromClient => self.client.at == Moment::NEVER,
+            Direction::FromServer => self.server.at == Moment::NEVER,
+        }
+    }
+
+    /// Whether one side has not been seen since the other's FIN made the flow.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_one_sided(&self) -> bool {
+        self.is_news_from(Direction::FromClient) || self.is_news_from(Direction::FromServer)
     }
 
     /// How long it lives after the last segment that touched it.

@@ -27,7 +27,7 @@ pub mod wire;
 
 pub use close::{Decision, Machine, decide};
 pub use flow::{Change, ClientHalf, Effects, Flow, Phase, ServerHalf};
-pub use policy::{Mode, Moment, Policy, Ticks};
+pub use policy::{Closer, Mode, Moment, Policy, Ticks};
 pub use segment::{Direction, Flags, FlowKey, Segment};
 pub use seq::SeqNum;
-pub use verdict::{Reason, Verdict};
+pub use verdict::{HEARD, Reason, Tallies, Verdict};

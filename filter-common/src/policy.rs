@@ -1,5 +1,7 @@
 //! Settings that the decision depends on, fixed while a program is loaded.
 
+use crate::segment::{Direction, Flags};
+
 /// An instant or a span in ticks of the caller's clock.
 ///
 /// The kernel programs count jiffies; other callers choose what they need. Within one flow
@@ -76,11 +78,23 @@ pub enum Mode {
     Monitor,
 }
 
+/// Whose FIN makes a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Closer {
+    /// The client's; the server's counts once it acknowledges exactly that one, so that the
+    /// server is in LAST-ACK.
+    Client,
+    /// Either's, and neither need have come second: for servers that keep no TIME-WAIT.
+    Either,
+}
+
 /// What bounds R1 and R2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// Whether drops happen or are only counted.
     pub mode: Mode,
+    /// Which closes are served.
+    pub closer: Closer,
     /// R2: whether a server's RST after the close is dropped (RFC 1337, fix F1).
     pub rst_guard: bool,
     /// R1.4: how long after a forwarded ACK the next may be dropped. RFC 1122, section
@@ -92,6 +106,19 @@ pub struct Policy {
     pub half_closed_lifetime: Ticks,
     /// Idle lifetime of a Closed flow.
     pub closed_lifetime: Ticks,
+}
+
+impl Policy {
+    /// Whether a segment that belongs to no flow makes one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn opens(&self, direction: Direction, flags: Flags) -> bool {
+        let serves = matches!(
+            (direction, self.closer),
+            (Direction::FromClient, _) | (Direction::FromServer, Closer::Either)
+        );
+        serves && flags.finishes()
+    }
 }
 
 /// What the loader fixes in the packet programs before it loads them: read-only data, so
@@ -125,8 +152,10 @@ pub struct Configuration {
     pub scoped_clients: u8,
     /// Whether only flows to some of the servers' ports are made.
     pub scoped_ports: u8,
+    /// Whether either side's FIN makes a flow, and not only the client's.
+    pub either: u8,
     /// Always 0.
-    pub reserved: [u8; 5],
+    pub reserved: [u8; 4],
 }
 
 impl Configuration {
@@ -144,7 +173,8 @@ impl Configuration {
         log_decisions: 0,
         scoped_clients: 0,
         scoped_ports: 0,
-        reserved: [0; 5],
+        either: 0,
+        reserved: [0; 4],
     };
 
     /// What bounds R1 and R2. The packet programs read the fields that they need instead.
@@ -155,6 +185,11 @@ impl Configuration {
                 Mode::Monitor
             } else {
                 Mode::Enforce
+            },
+            closer: if self.either == 0 {
+                Closer::Client
+            } else {
+                Closer::Either
             },
             rst_guard: self.rst_guard != 0,
             window: self.window,

@@ -69,11 +69,11 @@ impl Flags {
         self.0 & mask.0 == flags.0
     }
 
-    /// Whether this segment, coming from a client, makes a flow: a FIN with an
-    /// acknowledgment and without SYN or RST.
+    /// Whether an endpoint heeds it as the end of a stream: a FIN with an acknowledgment and
+    /// without SYN or RST.
     #[inline(always)]
     #[must_use]
-    pub const fn opens(self) -> bool {
+    pub const fn finishes(self) -> bool {
         const FIN_ACK: Flags = Flags::FIN.with(Flags::ACK);
         self.only(FIN_ACK, FIN_ACK.with(Flags::SYN).with(Flags::RST))
     }
@@ -205,11 +205,11 @@ mod tests {
     }
 
     #[test]
-    fn only_a_fin_with_ack_and_without_syn_or_rst_opens_a_flow() {
+    fn only_a_fin_with_ack_and_without_syn_or_rst_finishes() {
         for bits in 0..0x200 {
             let flags = Flags::from_header(bits);
             let expected = bits & 0x001 != 0 && bits & 0x010 != 0 && bits & 0x006 == 0;
-            assert_eq!(flags.opens(), expected, "{flags:?}");
+            assert_eq!(flags.finishes(), expected, "{flags:?}");
         }
     }
 

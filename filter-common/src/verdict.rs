@@ -52,7 +52,7 @@ reasons! {
     /// An IPv6 extension header that is unknown, or too many of them.
     ExtensionHeader = "extension_header",
 
-    /// A client's FIN made a flow.
+    /// A FIN made a flow.
     FlowCreated = "flow_created",
     /// The flow table did not take a new flow.
     FlowNotStored = "flow_not_stored",
@@ -63,9 +63,11 @@ reasons! {
     /// The client's RST: the flow was forgotten.
     ClientReset = "client_reset",
 
+    /// The client's FIN behind the server's, which it does not acknowledge.
+    ClientFin = "client_fin",
     /// The client's FIN again.
     ClientFinRepeated = "client_fin_repeated",
-    /// A client's segment before the server's FIN.
+    /// A client's segment before both sides' FINs.
     HalfClosed = "half_closed",
     /// The client's ACK of the server's FIN: the flow is Closed.
     FirstAck = "first_ack",
@@ -96,9 +98,9 @@ reasons! {
     /// The same in monitor mode; passed.
     RedundantAckObserved = "redundant_ack_observed",
 
-    /// A server's segment before its FIN that acknowledges the client's.
+    /// A server's segment before its FIN that counts.
     ServerData = "server_data",
-    /// The server's FIN that acknowledges the client's, for the first time.
+    /// The server's FIN that counts, for the first time.
     ServerFin = "server_fin",
     /// A server's segment from then on that asks for an ACK.
     ServerElicits = "server_elicits",
@@ -116,9 +118,22 @@ reasons! {
     ResetAfterCloseSuppressed = "reset_after_close_suppressed",
 }
 
+/// What is counted for each interface: packets by [`Reason`], and behind them at [`HEARD`].
+pub type Tallies = [u64; Reason::COUNT + 1];
+/// Flows of which both sides have been seen, or whose client gave up (RST, or a later connection)
+/// before that. Counted for the interface of the FIN that made the flow.
+pub const HEARD: usize = Reason::COUNT;
+
 impl Reason {
     /// How many there are.
     pub const COUNT: usize = Self::ALL.len();
+
+    /// Whether it makes the gateway forget a flow before its time.
+    #[inline(always)]
+    #[must_use]
+    pub const fn disarms(self) -> bool {
+        matches!(self, Self::Syn | Self::ClientReset)
+    }
 
     /// The verdict that it stands for.
     #[inline(always)]
@@ -142,6 +157,7 @@ impl Reason {
             | Self::FlowExpired
             | Self::Syn
             | Self::ClientReset
+            | Self::ClientFin
             | Self::ClientFinRepeated
             | Self::HalfClosed
             | Self::FirstAck

@@ -1,7 +1,7 @@
 //! The settings, as read-only data that the loader fixes before the programs are loaded.
 
 use aya_ebpf::Global;
-use filter_common::{Direction, Mode, Policy, policy::Configuration};
+use filter_common::{Closer, Direction, Mode, Policy, policy::Configuration};
 
 use crate::filter::Hook;
 
@@ -62,6 +62,11 @@ pub(crate) fn policy() -> Policy {
             Mode::Monitor
         } else {
             Mode::Enforce
+        },
+        closer: if field!(either) == 0 {
+            Closer::Client
+        } else {
+            Closer::Either
         },
         rst_guard: field!(rst_guard) != 0,
         window: field!(window),

@@ -1,11 +1,14 @@
 //! Parse, look up, decide, store, count. No policy: it fetches facts, asks, and carries the
 //! decision out.
 
-use aya_ebpf::{bindings::BPF_ANY, helpers::bpf_jiffies64};
+use aya_ebpf::{
+    bindings::{BPF_ANY, BPF_NOEXIST},
+    helpers::bpf_jiffies64,
+};
 use aya_log_ebpf::debug;
 use filter_common::{
-    ClientHalf, Direction, Effects, Flow, FlowKey, Machine, Moment, Reason, Segment, ServerHalf,
-    Ticks, Verdict,
+    ClientHalf, Closer, Direction, Effects, Flow, FlowKey, Machine, Moment, Reason, Segment,
+    ServerHalf, Ticks, Verdict,
     expiry::{self, Slot},
     wire::{self, Frame},
 };
@@ -70,7 +73,7 @@ fn examine<P: Packet, F: Frame>(
     let located = wire::locate(frame, packet.link(), direction, configuration::secret())?;
     let slot = maps::slot(located.hash, configuration::slot_mask()).ok_or(Reason::NoFlow)?;
     let now = now();
-    let opens = direction == Direction::FromClient && located.flags.opens();
+    let opens = configuration::policy().opens(direction, located.flags);
     // SAFETY: a live map value; other CPUs may write it, one word at a time.
     if !opens && !expiry::is_live(unsafe { slot.read_volatile() }, located.hash, now) {
         return Err(Reason::NoFlow);
@@ -121,9 +124,10 @@ fn judge(facts: &Facts, direction: Direction, slot: *mut Slot, now: Ticks) -> Re
         hash,
         interface,
     } = facts;
+    let policy = configuration::policy();
     let found = FLOWS.get_ptr_mut(key);
     if found.is_none() {
-        if !(direction == Direction::FromClient && segment.flags.opens()) {
+        if !policy.opens(direction, segment.flags) {
             return Reason::NoFlow;
         }
         if !maps::is_in_scope(key) {
@@ -133,11 +137,7 @@ fn judge(facts: &Facts, direction: Direction, slot: *mut Slot, now: Ticks) -> Re
     let Some(counters) = Counters::of(*interface) else {
         return Reason::NoFlow;
     };
-    // SAFETY: a live map value. The other direction's hook may be writing its half: each
-    // field of it is then the old one or the new one, as if the packets had met in another
-    // order.
-    let flow = found.map(|flow| unsafe { *flow });
-    let policy = configuration::policy();
+    let flow = found.map(read);
     let mut table = Table {
         key,
         hash: *hash,
@@ -159,7 +159,27 @@ fn judge(facts: &Facts, direction: Direction, slot: *mut Slot, now: Ticks) -> Re
     let reason = machine.segment(flow, direction, segment);
     table.keep();
     counters.count(reason);
+    if let Some(flow) = flow
+        && (flow.is_news_from(direction) || flow.is_one_sided() && reason.disarms())
+        && let Some(counters) = Counters::of_link(flow.client.link)
+    {
+        counters.count_heard();
+    }
     reason
+}
+
+/// Reads a flow that the other direction's hook may be writing: each word is then the old one or
+/// the new one, as if the packets had met in another order. What the server told is one word.
+#[inline(always)]
+fn read(flow: *mut Flow) -> Flow {
+    // SAFETY: a live map value, aligned to 8 octets, as are the copy and the server's half in
+    // both.
+    unsafe {
+        let mut copy = *flow;
+        let told = (&raw const (*flow).server).cast::<u64>().read_volatile();
+        (&raw mut copy.server).cast::<u64>().write(told);
+        copy
+    }
 }
 
 /// One flow's place in the maps.
@@ -177,14 +197,22 @@ struct Table<'a> {
 
 impl Effects for Table<'_> {
     #[inline(always)]
-    fn create(&mut self, client: ClientHalf) -> bool {
-        let flow = Flow {
-            client,
-            ..Flow::default()
-        };
-        let created = FLOWS.insert(self.key, flow, u64::from(BPF_ANY)).is_ok();
+    fn create(&mut self, flow: Flow) -> bool {
+        let policy = configuration::policy();
+        let may_meet = policy.closer == Closer::Either && self.found.is_none();
+        let flags = if may_meet { BPF_NOEXIST } else { BPF_ANY };
+        let mut created = FLOWS.insert(self.key, flow, flags.into()).is_ok();
+        if may_meet && !created {
+            self.found = FLOWS.get_ptr_mut(self.key);
+            if flow.client.finished == 0 {
+                self.server(flow.server, policy.half_closed_lifetime);
+            } else {
+                self.client(flow.client, policy.half_closed_lifetime);
+            }
+            created = self.found.is_some();
+        }
         if created {
-            self.kept = Some(configuration::policy().half_closed_lifetime);
+            self.kept = Some(policy.half_closed_lifetime);
         }
         created
     }
@@ -201,8 +229,13 @@ impl Effects for Table<'_> {
     #[inline(always)]
     fn server(&mut self, server: ServerHalf, lifetime: Ticks) {
         if let Some(flow) = self.found {
-            // SAFETY: a live map value, of which this direction writes the server's half.
-            unsafe { (*flow).server = server };
+            // SAFETY: a live map value, of which this direction writes the server's half; aligned
+            // to 8 octets.
+            unsafe {
+                let told = (&raw const server).cast::<u64>().read_unaligned();
+                (&raw mut (*flow).server).cast::<u64>().write_volatile(told);
+                (*flow).server.at = server.at;
+            }
             self.kept = Some(lifetime);
         }
     }

@@ -11,7 +11,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, lpm_trie::Key},
 };
 use filter_common::{
-    Flow, FlowKey, Reason,
+    Flow, FlowKey, HEARD, Reason, Tallies,
     expiry::{self, Line, Slot},
     policy::{INTERFACE_PROBES, MOST_INTERFACES},
 };
@@ -58,10 +58,9 @@ pub(crate) fn is_in_scope(key: &FlowKey) -> bool {
 #[map]
 static INTERFACES: Array<u32> = Array::with_max_entries(MOST_INTERFACES, 0);
 
-/// Packets by interface and reason. The last entry belongs to interfaces without one.
+/// What was counted, by interface. The last entry belongs to interfaces without one.
 #[map]
-static COUNTERS: PerCpuArray<[u64; Reason::COUNT]> =
-    PerCpuArray::with_max_entries(MOST_INTERFACES + 1, 0);
+static COUNTERS: PerCpuArray<Tallies> = PerCpuArray::with_max_entries(MOST_INTERFACES + 1, 0);
 
 /// Headers of frames whose own are not readable in place, one entry a hook.
 #[map]
@@ -92,16 +91,26 @@ pub(crate) fn forgotten(value: usize) -> usize {
 /// The counters of one interface on this CPU.
 #[derive(Clone, Copy)]
 pub(crate) struct Counters {
-    reasons: *mut [u64; Reason::COUNT],
+    tallies: *mut Tallies,
     entry: u32,
 }
 
 impl Counters {
     #[inline(always)]
     pub(crate) fn of(interface: u32) -> Option<Self> {
-        let entry = entry(interface);
-        let reasons = COUNTERS.get_ptr_mut(entry)?;
-        Some(Self { reasons, entry })
+        Self::at(entry(interface))
+    }
+
+    /// Those of the interface that [`link`](Self::link) has given this number.
+    #[inline(always)]
+    pub(crate) fn of_link(link: u8) -> Option<Self> {
+        Self::at(link.into())
+    }
+
+    #[inline(always)]
+    fn at(entry: u32) -> Option<Self> {
+        let tallies = COUNTERS.get_ptr_mut(entry)?;
+        Some(Self { tallies, entry })
     }
 
     /// Which of the served interfaces it is. The last entry, of those that are not served,
@@ -114,11 +123,22 @@ impl Counters {
     /// Counts one packet.
     #[inline(always)]
     pub(crate) fn count(self, reason: Reason) {
+        self.add(reason as usize);
+    }
+
+    /// Counts one flow that is seen from both sides.
+    #[inline(always)]
+    pub(crate) fn count_heard(self) {
+        self.add(HEARD);
+    }
+
+    #[inline(always)]
+    fn add(self, tally: usize) {
         // SAFETY: a live map value of this CPU. A program that interrupts another one
         // between its read and its write costs a count, and no more.
         unsafe {
-            if let Some(counter) = (*self.reasons).get_mut(reason as usize) {
-                *counter += 1;
+            if let Some(tally) = (*self.tallies).get_mut(tally) {
+                *tally += 1;
             }
         }
     }

@@ -2,17 +2,23 @@
 
 use std::ops::AddAssign;
 
-use filter_common::Reason;
+use filter_common::{HEARD, Reason, Tallies};
 
 /// Packets by reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Counters([u64; Reason::COUNT]);
+pub struct Counters(Tallies);
 
 impl Counters {
     /// Packets that were given `reason`.
     #[must_use]
     pub fn of(&self, reason: Reason) -> u64 {
         self.0[reason as usize]
+    }
+
+    /// Flows of which both sides have been seen, as [`HEARD`] has it.
+    #[must_use]
+    pub fn heard(&self) -> u64 {
+        self.0[HEARD]
     }
 
     /// Pure ACKs that nothing had asked for and that were dropped, redundant ones included.
@@ -30,13 +36,13 @@ impl Counters {
 
 impl Default for Counters {
     fn default() -> Self {
-        Self([0; Reason::COUNT])
+        Self([0; Reason::COUNT + 1])
     }
 }
 
-impl From<[u64; Reason::COUNT]> for Counters {
-    fn from(counts: [u64; Reason::COUNT]) -> Self {
-        Self(counts)
+impl From<Tallies> for Counters {
+    fn from(tallies: Tallies) -> Self {
+        Self(tallies)
     }
 }
 

@@ -145,6 +145,7 @@ impl Place {
             | Reason::FlowExpired
             | Reason::Syn
             | Reason::ClientReset
+            | Reason::ClientFin
             | Reason::ClientFinRepeated
             | Reason::ServerData
             | Reason::ServerFin

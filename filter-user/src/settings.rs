@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use ipnet::IpNet;
 use serde::Serialize;
 
-pub use filter_common::Mode;
+pub use filter_common::{Closer, Mode};
 
 /// Where the interface leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
@@ -61,6 +61,8 @@ pub struct Settings {
     pub role: Role,
     /// Drop, or only count.
     pub mode: Mode,
+    /// Whose FIN makes a flow.
+    pub closer: Closer,
     /// R2: drop the server's RST after the close.
     pub rst_guard: bool,
     /// R1.4: how long after a forwarded ACK another may be dropped.
@@ -92,6 +94,7 @@ impl Default for Settings {
         Self {
             role: Role::Wan,
             mode: Mode::Enforce,
+            closer: Closer::Client,
             rst_guard: false,
             window: Duration::from_millis(500),
             budget: 3,

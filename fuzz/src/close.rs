@@ -8,8 +8,8 @@ pub(crate) mod words;
 
 use fastrand::Rng;
 use filter_common::{
-    Direction, Flags, Flow, Mode, Phase, Policy, Reason, Segment, SeqNum, Ticks, Verdict, decide,
-    segment::Options,
+    Closer, Direction, Flags, Flow, Mode, Phase, Policy, Reason, Segment, SeqNum, Ticks, Verdict,
+    decide, segment::Options,
 };
 
 use self::words::{Event, judge};
@@ -72,6 +72,11 @@ pub(crate) fn read_policy([modes, budget, window, lifetimes]: [u8; POLICY_OCTETS
         } else {
             Mode::Monitor
         },
+        closer: if modes & 4 == 0 {
+            Closer::Client
+        } else {
+            Closer::Either
+        },
         rst_guard: modes & 2 != 0,
         window: Ticks(window.into()),
         budget,
@@ -121,7 +126,7 @@ fn near(end: SeqNum, distance: u8) -> SeqNum {
 /// The octets of a trace, most of its segments plausible.
 pub fn random(random: &mut Rng) -> Vec<u8> {
     let mut octets = vec![
-        random.u8(..4),
+        random.u8(..8),
         random.u8(..6),
         random.u8(..12),
         *random.choice(&[0x11, 0x21, 0x42, 0xff]).unwrap_or(&0x11),

@@ -167,7 +167,7 @@ impl Maps {
             Ok(key) => key,
             Err(reason) => return Err(format!("located, but no key: {reason:?}")),
         };
-        let opens = direction == Direction::FromClient && located.flags.opens();
+        let opens = policy.opens(direction, located.flags);
         if *self.hashes.entry(key).or_insert(located.hash) != located.hash {
             return Err("two hashes of one flow".to_owned());
         }
@@ -242,11 +242,7 @@ struct Table<'a> {
 }
 
 impl Effects for Table<'_> {
-    fn create(&mut self, client: ClientHalf) -> bool {
-        let flow = Flow {
-            client,
-            ..Flow::default()
-        };
+    fn create(&mut self, flow: Flow) -> bool {
         self.store(flow, self.policy.half_closed_lifetime);
         true
     }

@@ -1,5 +1,7 @@
 //! The client: RFC 9293 from its FIN on, and three ways to be wrong in TIME-WAIT.
 
+use filter_common::Closer;
+
 use crate::{
     packet::{ACK, ECE, FC, FIN, FS, LATER, OTHER_OPTIONS, PSH, Packet, RST, SYN, WAITED_FOR},
     setup::{Setup, Stack},
@@ -124,10 +126,12 @@ impl Client {
         Packet::new(FIN | ACK, FC - 1, self.received).marked(self.ghost())
     }
 
-    /// What a client with the fault sends.
+    /// What a client with the fault sends, once it has the server's FIN and has sent its own.
     #[must_use]
-    pub fn unasked(&self, what: Unasked) -> Option<Packet> {
-        (self.state == ClientState::TimeWait).then(|| what.packet().marked(self.ghost()))
+    pub fn unasked(&self, what: Unasked, setup: &Setup) -> Option<Packet> {
+        let early = setup.closer == Closer::Either
+            && matches!(self.state, ClientState::LastAck | ClientState::Closing);
+        (early || self.state == ClientState::TimeWait).then(|| what.packet().marked(self.ghost()))
     }
 
     /// The application, or its machine, gives up at once (RFC 9293, section 3.10.5).

@@ -1,12 +1,12 @@
 //! What comes of a step.
 
-use filter_common::{Direction, Reason};
+use filter_common::{Closer, Direction, Reason};
 
 use crate::{
     client::Client,
     gateway::Judged,
     mutant::Mutant,
-    packet::{FORGED, LATER, Link, Packet, WAITED_FOR},
+    packet::{ACK, FC, FIN, FORGED, FS, LATER, Link, Packet, WAITED_FOR},
     property::Property,
     server::Server,
     setup::Setup,
@@ -68,7 +68,7 @@ impl Done {
             }
             Step::ClientUnasked(what) => {
                 left.unasked -= 1;
-                self.client_sends(|client| client.unasked(what))
+                self.client_sends(|client| client.unasked(what, setup))
             }
             Step::ClientAborts => {
                 left.client_aborts -= 1;
@@ -112,7 +112,7 @@ impl Done {
                 let judged = world
                     .gateway
                     .pass(packet, direction, refuses, link, setup, mutant);
-                self.goes_on(packet, direction, judged);
+                self.goes_on(packet, direction, judged, setup);
                 Some(())
             }
             Step::Hold(direction, index) => {
@@ -122,7 +122,7 @@ impl Done {
             }
             Step::Release(cpu, late) => {
                 let (held, judged) = world.gateway.release(cpu, late, setup, mutant)?;
-                self.goes_on(held.packet, held.direction, judged);
+                self.goes_on(held.packet, held.direction, judged, setup);
                 Some(())
             }
             Step::Deliver(direction, index, delays) => {
@@ -187,19 +187,30 @@ impl Done {
         Some(())
     }
 
-    fn goes_on(&mut self, packet: Packet, direction: Direction, judged: Judged) {
+    fn goes_on(&mut self, packet: Packet, direction: Direction, judged: Judged, setup: &Setup) {
         self.packet = Some(packet);
         self.reason = judged.reason;
-        self.violated = judged.violated;
+        // A server that has closed first takes an ACK from the client's FIN, and from no copy of
+        // it: what a copy of the FIN answers may be nothing that the server still waits for.
+        let nobody_waits = setup.closer == Closer::Either && !self.world.server.waits();
+        self.violated = judged
+            .violated
+            .filter(|property| !(*property == Property::SafetyNeeded && nobody_waits));
         if judged.passes {
             self.forwarded(packet, direction);
         }
     }
 
-    /// On its way behind the gateway. An ACK that closes answers all that was sent so far.
+    /// On its way behind the gateway. What the server will take as an ACK of Fs answers all that
+    /// was sent so far.
     fn forwarded(&mut self, packet: Packet, direction: Direction) {
         let world = &mut self.world;
-        if direction == Direction::FromClient && packet.closes() && !packet.is(FORGED) {
+        let behind = world.links[GATEWAY_TO_SERVER].packets();
+        let is_first_fin = world.server.received < FC
+            && packet.has(FIN)
+            && !behind.iter().any(|packet| packet.has(FIN));
+        let taken = packet.closes() || is_first_fin && packet.has(ACK) && packet.ack == FS;
+        if direction == Direction::FromClient && taken && !packet.is(FORGED) {
             world.client.owes = false;
             let held = world.gateway.held.iter_mut().flatten();
             let packets = world.links.iter_mut().flat_map(Link::packets_mut);

@@ -2,8 +2,8 @@
 //! onlooker who knows the truth has seen pass.
 
 use filter_common::{
-    Change, ClientHalf, Direction, Effects, Flow, Machine, Mode, Moment, Policy, Reason, Segment,
-    ServerHalf, Ticks, Verdict,
+    Change, ClientHalf, Closer, Direction, Effects, Flow, Machine, Mode, Moment, Policy, Reason,
+    Segment, ServerHalf, Ticks, Verdict,
 };
 
 use crate::{
@@ -21,8 +21,10 @@ const OLDEST: u8 = 4;
 /// What an onlooker knows, whatever the filter believes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Truth {
-    /// The server's own FIN, acknowledging exactly Fc, passed the gateway.
+    /// The server's own FIN passed the gateway, one that counts for the closes that are served.
     fin: bool,
+    /// One passed that did not acknowledge exactly Fc.
+    crossed: bool,
     /// Behind it the client's own ACK that closes passed.
     closed: bool,
     /// A SYN, or a RST of the client, passed since the last FIN of the client.
@@ -50,8 +52,8 @@ pub struct Held {
     found: Option<(Flow, u8)>,
 }
 
-/// Which words of 32 bits of a flow a hook reads late, after others have stored: a copy of the
-/// flow is not atomic. Fc and the Fs that was acknowledged count as one, since Fc never changes.
+/// Which words of a flow a hook reads late, after others have stored: a copy of the flow is not
+/// atomic. What the server told is one word of 64 bits, all others have 32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Late(pub u8);
 
@@ -64,28 +66,28 @@ impl Late {
         let (client, server) = (flow.client, flow.server);
         if late(0) {
             copy.client.fin_end = client.fin_end;
-            copy.client.acked = client.acked;
         }
         if late(1) {
-            copy.client.answered = client.answered;
+            copy.client.acked = client.acked;
         }
         if late(2) {
-            copy.client = ClientHalf {
-                fin_end: copy.client.fin_end,
-                acked: copy.client.acked,
-                answered: copy.client.answered,
-                at: copy.client.at,
-                ..client
-            };
+            copy.client.answered = client.answered;
+            copy.client.finished = client.finished;
         }
         if late(3) {
-            copy.client.at = client.at;
+            copy.client.drops = client.drops;
+            copy.client.owed = client.owed;
+            copy.client.provoked = client.provoked;
+            copy.client.link = client.link;
         }
         if late(4) {
-            copy.server.fin_end = server.fin_end;
+            copy.client.at = client.at;
         }
         if late(5) {
-            copy.server.elicited = server.elicited;
+            copy.server = ServerHalf {
+                at: copy.server.at,
+                ..server
+            };
         }
         if late(6) {
             copy.server.at = server.at;
@@ -258,7 +260,7 @@ impl Gateway {
             packet, direction, ..
         } = held;
         let Some(policy) = setup.policy() else {
-            self.truth.saw(packet, *direction, true);
+            self.truth.saw(packet, *direction, true, setup.closer);
             return Judged {
                 reason: None,
                 passes: true,
@@ -278,6 +280,14 @@ impl Gateway {
             self.truth.drops += u8::from(*direction == Direction::FromClient);
         }
         match change {
+            // The other direction has made it since the look-up.
+            Change::Create(new) if found.is_none() && self.flow.is_some() => {
+                match direction {
+                    Direction::FromClient => Change::Client(new.client),
+                    Direction::FromServer => Change::Server(new.server),
+                }
+                .apply(&mut self.flow);
+            }
             Change::Create(_) | Change::Forget => {
                 self.element += 1;
                 change.apply(&mut self.flow);
@@ -290,7 +300,7 @@ impl Gateway {
             }
             Change::Keep => {}
         }
-        self.truth.saw(packet, *direction, passes);
+        self.truth.saw(packet, *direction, passes, setup.closer);
         Judged {
             reason: Some(reason),
             passes,
@@ -317,8 +327,8 @@ struct Table {
 }
 
 impl Effects for Table {
-    fn create(&mut self, client: ClientHalf) -> bool {
-        !self.refuses && self.change.create(client)
+    fn create(&mut self, flow: Flow) -> bool {
+        !self.refuses && self.change.create(flow)
     }
 
     fn client(&mut self, client: ClientHalf, lifetime: Ticks) {
@@ -407,7 +417,10 @@ impl Truth {
             ),
             (is_kind, Property::SafetyKind),
             (!is_waited_for, Property::SafetyNeeded),
-            (self.closed || setup.on_path, Property::SafetyClose),
+            (
+                self.closed && (from_client || !self.crossed) || setup.on_path,
+                Property::SafetyClose,
+            ),
             (has_numbers || setup.on_path, Property::SafetyNumbers),
             (!held.disarmed, Property::Disarm),
             (
@@ -428,7 +441,7 @@ impl Truth {
             .find_map(|(holds, property)| (!holds).then_some(property))
     }
 
-    fn saw(&mut self, packet: &Packet, direction: Direction, passes: bool) {
+    fn saw(&mut self, packet: &Packet, direction: Direction, passes: bool, closer: Closer) {
         let from_client = direction == Direction::FromClient;
         if from_client || !packet.has(RST) {
             self.idle = 0;
@@ -448,10 +461,13 @@ impl Truth {
         if packet.has(RST) || packet.is(FORGED | LATER | HANDSHAKE) {
             return;
         }
+        let either = closer == Closer::Either;
         if !from_client {
-            self.fin |= packet.has(FIN) && packet.ack == FC;
+            let second = packet.has(FIN) && packet.ack == FC;
+            self.crossed |= packet.has(FIN) && !second;
+            self.fin |= second || either && packet.has(FIN);
         } else if acknowledges {
-            self.closed |= self.fin && packet.closes();
+            self.closed |= self.fin && (packet.closes() || either && packet.has(FIN));
         }
     }
 }

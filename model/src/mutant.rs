@@ -2,7 +2,8 @@
 //! lied to about what it sees, or overheard wrongly.
 
 use filter_common::{
-    Change, Direction, Flags, Flow, Moment, Phase, Policy, Reason, Segment, Ticks, segment::Options,
+    Change, ClientHalf, Closer, Direction, Flags, Flow, Moment, Phase, Policy, Reason, Segment,
+    Ticks, segment::Options,
 };
 
 use crate::gateway::NOW;
@@ -45,6 +46,7 @@ fn believes_closed(flow: &mut Flow) {
     flow.server.elicited = flow.server.elicited.max(1);
     flow.client.acked = flow.server.fin_end;
     flow.client.answered = flow.server.elicited;
+    (flow.client.finished, flow.server.crossed) = (1, 0);
 }
 
 const fn lies(name: &'static str, setup: &'static str, before: Before) -> Mutant {
@@ -301,6 +303,49 @@ pub const ALL: &[Mutant] = &[
                 *flow = Some(invented);
             }
         },
+    ),
+    lies(
+        "either: a FIN that crosses the client's does not count",
+        "either-kb",
+        |_, _, _, policy| policy.closer = Closer::Client,
+    ),
+    lies(
+        "either: Closed without the client's FIN",
+        "either-kb",
+        where_known!(FromClient, |flow, _segment| flow.client.finished = 1),
+    ),
+    keeps(
+        "either: the client's FIN answers nothing",
+        "either-kb",
+        |flow, _, reason, change| match change {
+            Change::Client(client)
+                if reason == Reason::FirstAck
+                    && flow.is_some_and(|flow| flow.client.finished == 0) =>
+            {
+                Change::Client(ClientHalf {
+                    answered: 0,
+                    ..client
+                })
+            }
+            _ => change,
+        },
+    ),
+    lies(
+        "either: a repeated FIN of the client answers",
+        "either-loss",
+        where_known!(FromClient, |flow, segment| {
+            if segment.flags.finishes()
+                && flow.client.finished != 0
+                && segment.next() == flow.client.fin_end
+            {
+                (segment.flags, segment.seq) = (Flags::ACK, flow.client.fin_end);
+            }
+        }),
+    ),
+    lies(
+        "either: R2 where the server closed first",
+        "either-guard",
+        where_known!(FromServer, |flow, _segment| flow.server.crossed = 0),
     ),
     lies("mode: monitor drops", "monitor", |_, _, _, policy| {
         policy.mode = filter_common::Mode::Enforce;

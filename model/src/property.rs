@@ -8,8 +8,8 @@ pub enum Property {
     /// No ACK is dropped that the server waits for: each has been preceded by one that was
     /// forwarded after the server had sent what it answers.
     SafetyNeeded,
-    /// Nothing is dropped before the server's FIN acknowledged the client's, and the
-    /// client's acknowledgment of it was forwarded.
+    /// Nothing is dropped before the server's FIN acknowledged the client's (an ACK, where either
+    /// may close first: before both FINs), and the client's acknowledgment of it was forwarded.
     SafetyClose,
     /// Nothing is dropped whose numbers are not those of the close.
     SafetyNumbers,

@@ -166,14 +166,14 @@ impl Server {
                 // another for ever; stacks limit the rate of this, to none here.
                 return (!setup.on_path).then(|| self.ack());
             }
-            self.acknowledge(packet.ack);
+            self.acknowledge(packet.ack, setup);
         }
         if packet.has(FIN) && packet.seq == self.received {
             self.received = FC;
             self.state = match self.state {
                 ServerState::Established => ServerState::CloseWait,
                 ServerState::FinWait1 => ServerState::Closing,
-                ServerState::FinWait2 => ServerState::TimeWait,
+                ServerState::FinWait2 => Self::after_both(setup),
                 other => other,
             };
             return Some(self.ack());
@@ -181,7 +181,16 @@ impl Server {
         None
     }
 
-    fn acknowledge(&mut self, ack: i8) {
+    /// Where it is once both FINs are acknowledged, its own first.
+    fn after_both(setup: &Setup) -> ServerState {
+        if setup.forgets {
+            ServerState::Closed
+        } else {
+            ServerState::TimeWait
+        }
+    }
+
+    fn acknowledge(&mut self, ack: i8, setup: &Setup) {
         self.acknowledged = self.acknowledged.max(ack);
         if self.acknowledged < FS {
             return;
@@ -189,7 +198,7 @@ impl Server {
         self.state = match self.state {
             ServerState::LastAck => ServerState::Closed,
             ServerState::FinWait1 => ServerState::FinWait2,
-            ServerState::Closing => ServerState::TimeWait,
+            ServerState::Closing => Self::after_both(setup),
             other => other,
         };
     }

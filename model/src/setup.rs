@@ -1,6 +1,6 @@
 //! What one exploration lets happen, and what must hold in it.
 
-use filter_common::{Mode, Policy, Ticks};
+use filter_common::{Closer, Mode, Policy, Ticks};
 
 use crate::{
     client::Unasked,
@@ -102,6 +102,8 @@ pub struct Setup {
     pub about: &'static str,
     /// The filter.
     pub filter: Filter,
+    /// Which closes it serves.
+    pub closer: Closer,
     /// The client's stack.
     pub stack: Stack,
     /// What it may send unasked.
@@ -116,6 +118,8 @@ pub struct Setup {
     pub handshake: bool,
     /// Whether the server may close first, or at the same time.
     pub closes_first: bool,
+    /// Whether it then forgets the connection at once, without a TIME-WAIT.
+    pub forgets: bool,
     /// On which links packets overtake one another.
     pub reorders: [bool; LINKS],
     /// On which links packets may be duplicated.
@@ -155,6 +159,7 @@ impl Setup {
             rst_guard: false,
             budget: 3,
         },
+        closer: Closer::Client,
         stack: Stack::Standard,
         unasks: &[Unasked::Again],
         data: true,
@@ -162,6 +167,7 @@ impl Setup {
         delays: false,
         handshake: false,
         closes_first: false,
+        forgets: false,
         reorders: [true; LINKS],
         copies_on: [true; LINKS],
         server_is_near: false,
@@ -226,6 +232,7 @@ impl Setup {
                 budget,
             } => Some(Policy {
                 mode,
+                closer: self.closer,
                 rst_guard,
                 window: WINDOW,
                 budget,

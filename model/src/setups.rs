@@ -1,5 +1,6 @@
 //! The explorations: each lets a few adversities strike together.
 
+mod either;
 mod strangers;
 
 use filter_common::Mode;
@@ -61,13 +62,14 @@ pub fn all(deep: bool) -> Vec<Setup> {
     let mut setups = cures(&base, more);
     setups.extend(losses(&base, more));
     setups.extend(strikes(&base, more));
+    setups.extend(either::all(&base, more));
     setups.extend(strangers::all(&base, more));
     setups
 }
 
 /// What is not claimed, since it does not hold: each is shown to be broken.
 #[must_use]
-pub fn limits() -> [(Setup, Property); 3] {
+pub fn limits() -> [(Setup, Property); 4] {
     let base = Setup::PLAIN;
     let repeats = Setup {
         name: "R1 alone, the server repeats its FIN early",
@@ -101,6 +103,7 @@ pub fn limits() -> [(Setup, Property); 3] {
         (repeats, Property::Cure),
         (overtaken, Property::Cure),
         (races, Property::SafetyClose),
+        (either::limit(&base), Property::SafetyClose),
     ]
 }
 

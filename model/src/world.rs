@@ -179,8 +179,10 @@ impl World {
             if client.waits() && (quiet || left.early > 0) {
                 steps.push(Step::ClientRepeats);
             }
-            if client.state == ClientState::TimeWait && left.unasked > 0 {
-                steps.extend(setup.unasks.iter().map(|what| Step::ClientUnasked(*what)));
+            if left.unasked > 0 {
+                let unasked = |what: &&Unasked| client.unasked(**what, setup).is_some();
+                let unasks = setup.unasks.iter().filter(unasked);
+                steps.extend(unasks.map(|what| Step::ClientUnasked(*what)));
             }
             if client.state != ClientState::Closed && left.client_aborts > 0 {
                 steps.push(Step::ClientAborts);

@@ -9,7 +9,7 @@ use aya::{
     programs::{Program as AyaProgram, ProgramFd, SchedClassifier, Xdp},
 };
 use filter_common::{
-    Direction, Flow, FlowKey, Reason, Ticks, Verdict,
+    Direction, Flow, FlowKey, Tallies, Ticks, Verdict,
     expiry::{self, Line},
 };
 use filter_user::{
@@ -138,7 +138,7 @@ fn thread_time() -> Result<Duration> {
 pub(super) struct Kernel {
     datapath: Datapath,
     pub(super) role: Role,
-    counters: PerCpuArray<MapData, [u64; Reason::COUNT]>,
+    counters: PerCpuArray<MapData, Tallies>,
     /// The kernel's ids of its maps.
     pub(super) maps: Vec<u32>,
 }

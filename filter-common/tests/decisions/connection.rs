@@ -1,8 +1,8 @@
 //! One connection that is being closed, as the filter sees it.
 
 use filter_common::{
-    Change, Direction, Flags, Flow, Machine, Mode, Policy, Reason, Segment, SeqNum, Ticks, decide,
-    segment::Options,
+    Change, Closer, Direction, Flags, Flow, Machine, Mode, Policy, Reason, Segment, SeqNum, Ticks,
+    decide, segment::Options,
 };
 
 /// Follows the client's FIN.
@@ -15,6 +15,7 @@ pub(crate) const START: Ticks = Ticks(1_000_000);
 /// The defaults, in milliseconds.
 pub(crate) const ENFORCE: Policy = Policy {
     mode: Mode::Enforce,
+    closer: Closer::Client,
     rst_guard: false,
     window: Ticks(500),
     budget: 3,

@@ -93,6 +93,25 @@ impl<'a> Close<'a> {
             .map(|seen| seen.segment.next())
     }
 
+    /// Whether a FIN with this Fs told that the server had not got the client's: since another Fs
+    /// was told, or right before the first was.
+    fn crossed(&self, fs: SeqNum) -> bool {
+        let mut crossed = false;
+        for (index, seen) in self.seen.iter().enumerate() {
+            let Segment { flags, ack, .. } = seen.segment;
+            if seen.is_from_client() || !flags.any(Flags::FIN) || flags.any(Flags::RST) {
+                continue;
+            }
+            let counts = flags.any(Flags::ACK) && ack == self.fc;
+            if seen.segment.next() == fs {
+                crossed |= !counts;
+            } else if counts || self.fs(index).is_none() {
+                crossed = false;
+            }
+        }
+        crossed
+    }
+
     fn elicits(&self, index: usize) -> bool {
         let seen = &self.seen[index];
         let Some(fs) = self.fs(index + 1) else {
@@ -169,5 +188,6 @@ pub(crate) fn is_guarded(history: &[Seen], segment: &Segment, policy: &Policy) -
         && policy.mode == Mode::Enforce
         && segment.flags == Flags::RST
         && confirmed == close.fs(close.seen.len())
+        && confirmed.is_some_and(|fs| !close.crossed(fs))
         && confirmed == Some(segment.seq)
 }

@@ -96,21 +96,27 @@ fn policy() -> impl Strategy<Value = Policy> {
 fn flow() -> impl Strategy<Value = Option<Flow>> {
     let numbers = (number(FC), number(FS), number(FS));
     let counters = (
-        any::<u32>(),
-        any::<u32>(),
+        any::<u16>(),
+        any::<u16>(),
         any::<bool>(),
         any::<u8>(),
         any::<u8>(),
     );
-    let rest = (any::<u8>(), any::<u64>(), any::<u64>());
+    let rest = (any::<u8>(), 0..=1_u8, 0..=1_u8, any::<u64>(), any::<u64>());
     proptest::option::weighted(
         0.9,
         (numbers, counters, rest).prop_map(
-            |((fc, acked, fs), (answered, elicited, same, drops, owed), (provoked, a, b))| Flow {
+            |(
+                (fc, acked, fs),
+                (answered, elicited, same, drops, owed),
+                (provoked, finished, crossed, a, b),
+            )| Flow {
                 client: ClientHalf {
                     fin_end: fc,
                     acked,
                     answered: if same { elicited } else { answered },
+                    finished,
+                    reserved: 0,
                     drops,
                     owed,
                     provoked,
@@ -120,6 +126,8 @@ fn flow() -> impl Strategy<Value = Option<Flow>> {
                 server: ServerHalf {
                     fin_end: fs,
                     elicited,
+                    crossed,
+                    reserved: 0,
                     at: Moment::of(Ticks(b)),
                 },
             },

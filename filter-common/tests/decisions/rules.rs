@@ -278,7 +278,7 @@ fn r1_3_copies_of_the_fin_before_the_first_ack_make_as_many_less_one_redundant()
 fn r1_3_elicited_counts_round_its_end_without_looking_unarmed() {
     let mut connection = Connection::closed(ENFORCE);
     let mut flow = connection.state();
-    (flow.server.elicited, flow.client.answered) = (u32::MAX, u32::MAX);
+    (flow.server.elicited, flow.client.answered) = (u16::MAX, u16::MAX);
     connection.flow = Some(flow);
     assert_eq!(connection.client(last_ack()), Reason::SpuriousAckDropped);
     assert_eq!(connection.server(server_fin()), Reason::ServerElicits);

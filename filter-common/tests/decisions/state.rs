@@ -34,7 +34,7 @@ fn only_a_clients_fin_makes_a_flow() {
 fn a_flow_that_was_not_stored_is_counted_as_that() {
     struct Full;
     impl filter_common::Effects for Full {
-        fn create(&mut self, _: ClientHalf) -> bool {
+        fn create(&mut self, _: Flow) -> bool {
             false
         }
         fn client(&mut self, _: ClientHalf, _: Ticks) {
@@ -113,6 +113,7 @@ fn a_fin_that_ends_elsewhere_makes_the_flow_anew() {
     let fresh = Flow {
         client: ClientHalf {
             fin_end: FC.plus(1),
+            finished: 1,
             at: Moment::of(START),
             ..ClientHalf::default()
         },
@@ -308,7 +309,7 @@ fn effects_keep_the_flow_for_as_long_as_it_may_live() {
     #[derive(Default)]
     struct Lifetimes(Vec<Ticks>);
     impl filter_common::Effects for Lifetimes {
-        fn create(&mut self, _: ClientHalf) -> bool {
+        fn create(&mut self, _: Flow) -> bool {
             true
         }
         fn client(&mut self, _: ClientHalf, lifetime: Ticks) {

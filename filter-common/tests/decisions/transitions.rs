@@ -247,7 +247,7 @@ fn describe(flow: Option<Flow>, change: Change) -> String {
     let half = match change {
         Change::Keep => return String::new(),
         Change::Forget => return "forget".to_owned(),
-        Change::Create(client) => return format!("create, Fc {}", client.fin_end.0),
+        Change::Create(flow) => return format!("create, Fc {}", flow.client.fin_end.0),
         Change::Client(_) | Change::ClientAt(_) => "client:",
         Change::Server(_) | Change::ServerAt(_) => "server:",
     };
@@ -271,16 +271,17 @@ fn describe(flow: Option<Flow>, change: Change) -> String {
     text
 }
 
-fn fields(flow: &Flow) -> [(&'static str, u32); 8] {
+fn fields(flow: &Flow) -> [(&'static str, u32); 9] {
     let Flow { client, server } = flow;
     [
         ("Fc", client.fin_end.0),
         ("acked", client.acked.0),
-        ("answered", client.answered),
+        ("answered", client.answered.into()),
         ("drops", client.drops.into()),
         ("owed", client.owed.into()),
         ("provoked", client.provoked.into()),
         ("Fs", server.fin_end.0),
-        ("elicited", server.elicited),
+        ("elicited", server.elicited.into()),
+        ("crossed", server.crossed.into()),
     ]
 }

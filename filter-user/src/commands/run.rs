@@ -28,7 +28,7 @@ use crate::{
     datapath::{Attachment, Datapath},
     metrics::Metrics,
     server,
-    settings::{Ingress, Mode, Role, Settings, TcMode, XdpMode},
+    settings::{Closer, Ingress, Mode, Role, Settings, TcMode, XdpMode},
     stream::{Output, Stream},
 };
 
@@ -67,6 +67,16 @@ pub struct Arguments {
         hide_env_values = true
     )]
     mode: ModeName,
+    /// Whose FIN makes a connection known: the client's, or either's, for servers that keep no
+    /// TIME-WAIT
+    #[arg(
+        long,
+        value_enum,
+        default_value = "client",
+        env = "LASTACK_CLOSER",
+        hide_env_values = true
+    )]
+    closer: CloserName,
     /// Also drop the server's reset after a close (RFC 1337, fix F1)
     #[arg(long, value_parser = BoolishValueParser::new(), env = "LASTACK_RST_GUARD", hide_env_values = true)]
     rst_guard: bool,
@@ -155,6 +165,12 @@ enum ModeName {
     Monitor,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum CloserName {
+    Client,
+    Either,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum MetricsAddress {
     Off,
@@ -190,6 +206,10 @@ impl Arguments {
             mode: match self.mode {
                 ModeName::Enforce => Mode::Enforce,
                 ModeName::Monitor => Mode::Monitor,
+            },
+            closer: match self.closer {
+                CloserName::Client => Closer::Client,
+                CloserName::Either => Closer::Either,
             },
             rst_guard: self.rst_guard,
             window: self.window,

@@ -5,7 +5,7 @@ use std::{fs, io, time::Duration};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use caps::{CapSet, Capability};
 use filter_common::{
-    Mode, Ticks,
+    Closer, Mode, Ticks,
     expiry::{self, SLOTS_PER_LINE},
     policy::{Configuration, MOST_INTERFACES},
 };
@@ -122,7 +122,8 @@ fn configuration(settings: &Settings, slots: u32) -> Result<Configuration, Datap
         log_decisions: u8::from(settings.log_decisions),
         scoped_clients: u8::from(!settings.clients.is_empty()),
         scoped_ports: u8::from(!settings.ports.is_empty()),
-        reserved: [0; 5],
+        either: u8::from(settings.closer == Closer::Either),
+        reserved: [0; 4],
     })
 }
 

@@ -13,7 +13,7 @@ use aya::{
     maps::{Array, Map, MapData, PerCpuArray},
 };
 use filter_common::{
-    Reason,
+    Tallies,
     policy::{Configuration, INTERFACE_PROBES, MOST_INTERFACES},
 };
 
@@ -35,7 +35,7 @@ pub struct Datapath {
     configuration: Configuration,
     served: Vec<Served>,
     interfaces: Array<MapData, u32>,
-    counters: PerCpuArray<MapData, [u64; Reason::COUNT]>,
+    counters: PerCpuArray<MapData, Tallies>,
 }
 
 struct Served {

@@ -108,7 +108,7 @@ impl Host {
         place: &mut Place,
         now: Ticks,
     ) -> Result<Reason, Reason> {
-        let opens = direction == Direction::FromClient && located.flags.opens();
+        let opens = self.configuration.policy().opens(direction, located.flags);
         if !opens && !expiry::is_live(place.slot, located.hash, now) {
             return Err(Reason::NoFlow);
         }
@@ -164,11 +164,8 @@ impl Table<'_> {
 }
 
 impl Effects for Table<'_> {
-    fn create(&mut self, client: ClientHalf) -> bool {
-        self.place.flow = Some(Flow {
-            client,
-            ..Flow::default()
-        });
+    fn create(&mut self, flow: Flow) -> bool {
+        self.place.flow = Some(flow);
         self.keep_for(self.policy.half_closed_lifetime);
         true
     }

@@ -1,6 +1,8 @@
 //! Random segments of a close, near the wrap, most of them plausible.
 
-use filter_common::{Direction, Flags, Mode, Policy, Segment, SeqNum, Ticks, segment::Options};
+use filter_common::{
+    Closer, Direction, Flags, Mode, Policy, Segment, SeqNum, Ticks, segment::Options,
+};
 use proptest::prelude::*;
 
 const FC: SeqNum = SeqNum(0);
@@ -66,16 +68,23 @@ pub(crate) fn pauses() -> impl Strategy<Value = u64> {
 }
 
 pub(crate) fn policies() -> impl Strategy<Value = Policy> {
-    (any::<bool>(), any::<bool>(), 0_u8..6).prop_map(|(monitor, rst_guard, budget)| Policy {
-        mode: if monitor {
-            Mode::Monitor
-        } else {
-            Mode::Enforce
+    (any::<bool>(), any::<bool>(), any::<bool>(), 0_u8..6).prop_map(
+        |(monitor, either, rst_guard, budget)| Policy {
+            closer: if either {
+                Closer::Either
+            } else {
+                Closer::Client
+            },
+            mode: if monitor {
+                Mode::Monitor
+            } else {
+                Mode::Enforce
+            },
+            rst_guard,
+            window: Ticks(5),
+            budget,
+            half_closed_lifetime: Ticks(40),
+            closed_lifetime: Ticks(20),
         },
-        rst_guard,
-        window: Ticks(5),
-        budget,
-        half_closed_lifetime: Ticks(40),
-        closed_lifetime: Ticks(20),
-    })
+    )
 }

@@ -2,7 +2,8 @@
 //! the history.
 
 use filter_common::{
-    Direction, Flags, Mode, Policy, Reason, Segment, SeqNum, Ticks, Verdict, segment::Options,
+    Closer, Direction, Flags, Mode, Policy, Reason, Segment, SeqNum, Ticks, Verdict,
+    segment::Options,
 };
 
 /// A segment that passed by, or did not.
@@ -24,18 +25,23 @@ impl Event {
         self.segment.flags.any(flags)
     }
 
-    /// "A client's FIN makes a flow only with ACK and without SYN and RST."
-    fn makes(&self) -> bool {
-        self.is_clients()
-            && self.has(Flags::FIN)
+    /// "A FIN makes a flow only with ACK and without SYN and RST."
+    fn finishes(&self) -> bool {
+        self.has(Flags::FIN)
             && self.has(Flags::ACK)
             && !self.has(Flags::SYN)
             && !self.has(Flags::RST)
     }
 
+    /// "A flow is created by the client's FIN", or by either side's.
+    fn makes(&self, policy: &Policy) -> bool {
+        self.finishes() && (self.is_clients() || policy.closer == Closer::Either)
+    }
+
     /// "A SYN in either direction that did not open this connection, the client's RST."
-    fn disarms(&self, fc: SeqNum) -> bool {
-        self.has(Flags::SYN) && !self.opened(fc) || self.is_clients() && self.has(Flags::RST)
+    fn disarms(&self, fc: Option<SeqNum>) -> bool {
+        let opened = fc.is_some_and(|fc| self.opened(fc));
+        self.has(Flags::SYN) && !opened || self.is_clients() && self.has(Flags::RST)
     }
 
     /// "The client's SYN alone, or the server's SYN with ACK: the octet that follows the
@@ -60,24 +66,81 @@ struct Known<'a> {
 }
 
 impl Known<'_> {
+    /// Where *Fc* is from, among the first `count` events: the first FIN of the client, or a later
+    /// one with another Fc "that acknowledges the Fs of a server that closed first".
+    fn client_fin(&self, count: usize) -> Option<usize> {
+        let mut fin = None;
+        for (index, event) in self.events[..count].iter().enumerate() {
+            if event.is_clients() && event.finishes() && self.sets_fc(fin, event, index) {
+                fin = Some(index);
+            }
+        }
+        fin
+    }
+
+    /// Whether the client's FIN tells Fc, where `before` was the last that did.
+    fn sets_fc(&self, before: Option<usize>, event: &Event, count: usize) -> bool {
+        before.is_none_or(|before| {
+            self.events[before].segment.next() != event.segment.next()
+                && self.acknowledges_first_closer(event, count)
+        })
+    }
+
+    /// Whether the client's FIN acknowledges Fs of a server that closed before it had got one.
+    fn acknowledges_first_closer(&self, event: &Event, count: usize) -> bool {
+        self.policy.closer == Closer::Either
+            && self.fs(count) == Some(event.segment.ack)
+            && self.crossed(count)
+    }
+
     /// *Fc*.
-    fn fc(&self) -> SeqNum {
-        self.events[0].segment.next()
+    fn fc(&self, count: usize) -> Option<SeqNum> {
+        let fin = self.client_fin(count)?;
+        Some(self.events[fin].segment.next())
     }
 
-    fn is_server_fin(&self, event: &Event) -> bool {
-        !event.is_clients()
-            && event.has(Flags::FIN)
-            && event.has(Flags::ACK)
-            && !event.has(Flags::RST)
-            && event.segment.ack == self.fc()
+    /// Whether it is a FIN of the server that counts.
+    fn is_server_fin(&self, index: usize) -> bool {
+        let event = &self.events[index];
+        let counts = match self.policy.closer {
+            Closer::Client => Some(event.segment.ack) == self.fc(index),
+            Closer::Either => true,
+        };
+        !event.is_clients() && event.finishes() && counts
     }
 
-    /// The server's latest FIN that acknowledged exactly Fc, among the first `count` events.
+    /// The server's latest FIN that counts, among the first `count` events.
+    fn server_fin(&self, count: usize) -> Option<usize> {
+        (0..count).rev().find(|&index| self.is_server_fin(index))
+    }
+
+    /// *Fs*.
     fn fs(&self, count: usize) -> Option<SeqNum> {
-        let mut fins = self.events[..count].iter().rev();
-        let fin = fins.find(|event| self.is_server_fin(event))?;
-        Some(fin.segment.next())
+        let fin = self.server_fin(count)?;
+        Some(self.events[fin].segment.next())
+    }
+
+    /// Whether a FIN with the server's Fs did not acknowledge exactly Fc: one since another Fs was
+    /// told, or right before Fs was.
+    fn crossed(&self, count: usize) -> bool {
+        let Some(fs) = self.fs(count) else {
+            return false;
+        };
+        let fins = (0..count).rev().filter(|&index| {
+            let event = &self.events[index];
+            let is_fin = !event.is_clients() && event.has(Flags::FIN) && !event.has(Flags::RST);
+            // Behind one that counts, those that do not and end elsewhere are a stranger's.
+            let may_be_ours = self
+                .fs(index)
+                .is_none_or(|known| known == event.segment.next());
+            is_fin && (self.is_server_fin(index) || may_be_ours)
+        });
+        fins.map(|index| (index, &self.events[index]))
+            .take_while(|(_, event)| event.segment.next() == fs)
+            .any(|(index, event)| {
+                let acknowledges = Some(event.segment.ack) == self.fc(index);
+                !(event.has(Flags::ACK) && acknowledges)
+            })
     }
 
     /// *elicited*: the server's segments, from its FIN on, that make an endpoint answer;
@@ -100,9 +163,13 @@ impl Known<'_> {
     /// An ACK that the server would take and that was let through while one was due.
     fn is_answer(&self, index: usize) -> bool {
         let event = &self.events[index];
+        if event.is_clients() && event.finishes() {
+            return self.client_fin(index + 1) == Some(index)
+                && self.acknowledges_first_closer(event, index);
+        }
         self.takes(event, index)
             && event.verdict == Verdict::Pass
-            && event.segment.seq == self.fc()
+            && Some(event.segment.seq) == self.fc(index)
             && self.is_due(index)
     }
 
@@ -111,11 +178,14 @@ impl Known<'_> {
         event.is_clients()
             && event.has(Flags::ACK)
             && !event.has(Flags::FIN)
+            && self.fc(count).is_some()
             && self.fs(count) == Some(event.segment.ack)
     }
 
+    /// Since the client's FIN.
     fn last_answer(&self, count: usize) -> Option<usize> {
-        (0..count).rev().find(|&index| self.is_answer(index))
+        let fin = self.client_fin(count)?;
+        (fin..count).rev().find(|&index| self.is_answer(index))
     }
 
     /// The server has said something since the last answer, or there was none.
@@ -176,11 +246,24 @@ impl Known<'_> {
         Ticks(now.0 - server.max(client.unwrap_or_default()).0) > lifetime
     }
 
+    /// Since the client's FIN that told Fc, of which the budget is.
+    fn all_drops(&self, count: usize) -> usize {
+        self.drops(self.client_fin(count).unwrap_or(0), count)
+    }
+
     fn drops(&self, from: usize, count: usize) -> usize {
         let dropped = |event: &&Event| {
             event.is_clients() && (event.verdict == Verdict::Drop || is_observed(event.reason))
         };
         self.events[from..count].iter().filter(dropped).count()
+    }
+
+    /// Whether a FIN belongs to the close that is known, and makes no new flow.
+    fn goes_on(&self, fin: &Event) -> bool {
+        let count = self.events.len();
+        !fin.is_clients()
+            || self.fc(count).is_none_or(|fc| fc == fin.segment.next())
+            || self.acknowledges_first_closer(fin, count)
     }
 
     /// A segment that nothing asked for went through since the last answer.
@@ -209,11 +292,12 @@ fn known<'a>(history: &'a [Event], policy: &'a Policy) -> Known<'a> {
             events: &history[start.min(index)..index],
             policy,
         };
-        let lives = !known.events.is_empty() && !known.is_expired(known.events.len(), event.at);
-        if !lives || event.disarms(known.fc()) {
+        let count = known.events.len();
+        let lives = count > 0 && !known.is_expired(count, event.at);
+        if !lives || event.disarms(known.fc(count)) {
             start = history.len();
         }
-        if event.makes() && !(lives && known.fc() == event.segment.next()) {
+        if event.makes(policy) && !(lives && known.goes_on(event)) {
             start = index;
         }
     }
@@ -242,18 +326,23 @@ pub(crate) fn judge(
     let count = flow.events.len();
     let exists = count > 0;
     let expired = exists && flow.is_expired(count, now);
-    if event.makes() {
-        let repeated = exists && !expired && flow.fc() == segment.next();
-        return if repeated {
-            Reason::ClientFinRepeated
-        } else {
-            Reason::FlowCreated
-        };
+    let fc = flow.fc(count);
+    if event.makes(policy) && !(exists && !expired && flow.goes_on(&event)) {
+        return Reason::FlowCreated;
     }
     if !exists {
         return Reason::NoFlow;
     }
-    if event.has(Flags::SYN) && !event.opened(flow.fc()) {
+    if event.finishes() && event.is_clients() {
+        return if fc == Some(segment.next()) {
+            Reason::ClientFinRepeated
+        } else if flow.acknowledges_first_closer(&event, count) {
+            Reason::FirstAck
+        } else {
+            Reason::ClientFin
+        };
+    }
+    if event.has(Flags::SYN) && !fc.is_some_and(|fc| event.opened(fc)) {
         return Reason::Syn;
     }
     if event.is_clients() && event.has(Flags::RST) {
@@ -273,7 +362,7 @@ fn client(flow: &Known<'_>, event: &Event) -> Reason {
     if !event.has(Flags::ACK) {
         return Reason::NotPure;
     }
-    let Some(fs) = flow.fs(count) else {
+    let (Some(fc), Some(fs)) = (flow.fc(count), flow.fs(count)) else {
         return Reason::HalfClosed;
     };
     if segment.ack != fs {
@@ -287,7 +376,7 @@ fn client(flow: &Known<'_>, event: &Event) -> Reason {
     let closed = flow.is_closed(count);
     // R1.3.
     if !closed || flow.is_due(count) {
-        return match (segment.seq == flow.fc(), closed) {
+        return match (segment.seq == fc, closed) {
             (false, _) => Reason::OtherSequence,
             (true, true) => Reason::ElicitedAck,
             (true, false) => Reason::FirstAck,
@@ -300,14 +389,14 @@ fn client(flow: &Known<'_>, event: &Event) -> Reason {
     if segment.options == Options::Other {
         return Reason::OtherOptions;
     }
-    if segment.seq != flow.fc() && segment.seq.plus(1) != flow.fc() {
+    if segment.seq != fc && segment.seq.plus(1) != fc {
         return Reason::OtherSequence;
     }
     let last = flow.last_acknowledgment(count).unwrap_or_default();
     if Ticks(event.at.0 - last.0) > policy.window {
         return Reason::WindowOver;
     }
-    if flow.drops(0, count) >= usize::from(policy.budget) {
+    if flow.all_drops(count) >= usize::from(policy.budget) {
         return Reason::BudgetSpent;
     }
     // "Redundant while the client still answers copies of the FIN that the last answer has
@@ -318,7 +407,9 @@ fn client(flow: &Known<'_>, event: &Event) -> Reason {
     let asked = elicited
         .iter()
         .filter(|&&place| before.is_none_or(|before| place > before));
-    let redundant = flow.drops(answer, count) + 1 < asked.count();
+    // Of a FIN there are no copies that answer.
+    let is_fin = flow.events[answer].finishes();
+    let redundant = !is_fin && flow.drops(answer, count) + 1 < asked.count();
     match (redundant, policy.mode) {
         (true, Mode::Enforce) => Reason::RedundantAckDropped,
         (true, Mode::Monitor) => Reason::RedundantAckObserved,
@@ -332,7 +423,7 @@ fn server(flow: &Known<'_>, event: &Event) -> Reason {
     let fs = flow.fs(count);
     if event.has(Flags::RST) {
         // R2.
-        let exact = segment.flags == Flags::RST && Some(segment.seq) == fs;
+        let exact = segment.flags == Flags::RST && Some(segment.seq) == fs && !flow.crossed(count);
         if !flow.is_closed(count) || !exact {
             return Reason::ResetOther;
         }
@@ -344,7 +435,9 @@ fn server(flow: &Known<'_>, event: &Event) -> Reason {
             (false, false) => Reason::ResetAfterClose,
         };
     }
-    match (flow.is_server_fin(event), fs) {
+    let counts = event.finishes()
+        && (policy.closer == Closer::Either || Some(segment.ack) == flow.fc(count));
+    match (counts, fs) {
         (false, None) => Reason::ServerData,
         (true, None) => Reason::ServerFin,
         (true, Some(_)) => Reason::ServerElicits,
