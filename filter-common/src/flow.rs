@@ -9,6 +9,7 @@ use crate::{
     policy::{Moment, Policy, Ticks},
     segment::{Direction, Flags, Segment},
     seq::SeqNum,
+    verdict::Reason,
 };
 
 /// What the client's segments have told.
@@ -213,22 +214,22 @@ impl Flow {
         }
     }
 
-    /// Whether a segment in this direction is the first since the FIN of the other side that made
-    /// the flow. (A RST of the server leaves no trace here, so it may be so twice.)
+    /// Whether a segment settles that both sides are seen, or that there is no more to see: it is
+    /// the first of the side whose FIN did not make the flow, or the client gives up before that.
+    ///
+    /// A RST of the server leaves no trace here, so two of them settle twice.
     #[inline(always)]
     #[must_use]
-    pub fn is_news_from(&self, direction: Direction) -> bool {
-        match direction {
-            Direction::FromClient => self.client.at == Moment::NEVER,
-            Direction::FromServer => self.server.at == Moment::NEVER,
-        }
-    }
-
-    /// Whether one side has not been seen since the other's FIN made the flow.
-    #[inline(always)]
-    #[must_use]
-    pub fn is_one_sided(&self) -> bool {
-        self.is_news_from(Direction::FromClient) || self.is_news_from(Direction::FromServer)
+    pub fn is_settled_by(&self, direction: Direction, reason: Reason) -> bool {
+        let (client, server) = (
+            self.client.at == Moment::NEVER,
+            self.server.at == Moment::NEVER,
+        );
+        let first = match direction {
+            Direction::FromClient => client,
+            Direction::FromServer => server,
+        };
+        first || (client || server) && matches!(reason, Reason::Syn | Reason::ClientReset)
     }
 
     /// How long it lives after the last segment that touched it.

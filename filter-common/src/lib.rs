@@ -30,4 +30,4 @@ pub use flow::{Change, ClientHalf, Effects, Flow, Phase, ServerHalf};
 pub use policy::{Closer, Mode, Moment, Policy, Ticks};
 pub use segment::{Direction, Flags, FlowKey, Segment};
 pub use seq::SeqNum;
-pub use verdict::{HEARD, Reason, Tallies, Verdict};
+pub use verdict::{Reason, SETTLED, Tallies, Verdict};

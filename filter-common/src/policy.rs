@@ -204,8 +204,11 @@ impl Configuration {
 // SAFETY: repr(C), integers only, no padding.
 unsafe impl aya::Pod for Configuration {}
 
-/// Most interfaces that one instance counts apart.
+/// Entries for the interfaces of one instance.
 pub const MOST_INTERFACES: u32 = 256;
+/// The entry of interfaces that are not served; it is never another's, so that eight bits tell all
+/// entries apart.
+pub const UNSERVED: u32 = 0;
 /// How far from `ifindex % MOST_INTERFACES` on an interface's entry may be.
 pub const INTERFACE_PROBES: u32 = 4;
 

@@ -118,22 +118,15 @@ reasons! {
     ResetAfterCloseSuppressed = "reset_after_close_suppressed",
 }
 
-/// What is counted for each interface: packets by [`Reason`], and behind them at [`HEARD`].
+/// What is counted for each interface: packets by [`Reason`], and flows at [`SETTLED`].
 pub type Tallies = [u64; Reason::COUNT + 1];
-/// Flows of which both sides have been seen, or whose client gave up (RST, or a later connection)
-/// before that. Counted for the interface of the FIN that made the flow.
-pub const HEARD: usize = Reason::COUNT;
+/// Where [settled](crate::Flow::is_settled_by) flows are counted, for the interface of the FIN that
+/// made them.
+pub const SETTLED: usize = Reason::COUNT;
 
 impl Reason {
     /// How many there are.
     pub const COUNT: usize = Self::ALL.len();
-
-    /// Whether it makes the gateway forget a flow before its time.
-    #[inline(always)]
-    #[must_use]
-    pub const fn disarms(self) -> bool {
-        matches!(self, Self::Syn | Self::ClientReset)
-    }
 
     /// The verdict that it stands for.
     #[inline(always)]

@@ -160,10 +160,10 @@ fn judge(facts: &Facts, direction: Direction, slot: *mut Slot, now: Ticks) -> Re
     table.keep();
     counters.count(reason);
     if let Some(flow) = flow
-        && (flow.is_news_from(direction) || flow.is_one_sided() && reason.disarms())
+        && flow.is_settled_by(direction, reason)
         && let Some(counters) = Counters::of_link(flow.client.link)
     {
-        counters.count_heard();
+        counters.count_settled();
     }
     reason
 }

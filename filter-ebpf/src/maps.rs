@@ -1,9 +1,6 @@
 //! All maps. The loader sets the sizes that depend on settings.
 
-#![expect(
-    clippy::cast_possible_truncation,
-    reason = "an entry but the last has 8 bits"
-)]
+#![expect(clippy::cast_possible_truncation, reason = "an entry has 8 bits")]
 
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
@@ -11,9 +8,9 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, lpm_trie::Key},
 };
 use filter_common::{
-    Flow, FlowKey, HEARD, Reason, Tallies,
+    Flow, FlowKey, Reason, SETTLED, Tallies,
     expiry::{self, Line, Slot},
-    policy::{INTERFACE_PROBES, MOST_INTERFACES},
+    policy::{INTERFACE_PROBES, MOST_INTERFACES, UNSERVED},
 };
 
 use crate::{configuration, filter::Facts, packet::SCRATCH_OCTETS};
@@ -58,9 +55,9 @@ pub(crate) fn is_in_scope(key: &FlowKey) -> bool {
 #[map]
 static INTERFACES: Array<u32> = Array::with_max_entries(MOST_INTERFACES, 0);
 
-/// What was counted, by interface. The last entry belongs to interfaces without one.
+/// What was counted, by interface; at `UNSERVED` that of interfaces without an entry.
 #[map]
-static COUNTERS: PerCpuArray<Tallies> = PerCpuArray::with_max_entries(MOST_INTERFACES + 1, 0);
+static COUNTERS: PerCpuArray<Tallies> = PerCpuArray::with_max_entries(MOST_INTERFACES, 0);
 
 /// Headers of frames whose own are not readable in place, one entry a hook.
 #[map]
@@ -113,8 +110,7 @@ impl Counters {
         Some(Self { tallies, entry })
     }
 
-    /// Which of the served interfaces it is. The last entry, of those that are not served,
-    /// shares a number with the first.
+    /// Which of the served interfaces it is.
     #[inline(always)]
     pub(crate) fn link(self) -> u8 {
         self.entry as u8
@@ -126,10 +122,10 @@ impl Counters {
         self.add(reason as usize);
     }
 
-    /// Counts one flow that is seen from both sides.
+    /// Counts one settled flow.
     #[inline(always)]
-    pub(crate) fn count_heard(self) {
-        self.add(HEARD);
+    pub(crate) fn count_settled(self) {
+        self.add(SETTLED);
     }
 
     #[inline(always)]
@@ -152,5 +148,5 @@ fn entry(interface: u32) -> u32 {
             return entry;
         }
     }
-    MOST_INTERFACES
+    UNSERVED
 }

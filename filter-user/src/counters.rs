@@ -2,7 +2,7 @@
 
 use std::ops::AddAssign;
 
-use filter_common::{HEARD, Reason, Tallies};
+use filter_common::{Reason, SETTLED, Tallies};
 
 /// Packets by reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,10 +15,10 @@ impl Counters {
         self.0[reason as usize]
     }
 
-    /// Flows of which both sides have been seen, as [`HEARD`] has it.
+    /// Flows of which both sides have been seen, or whose client gave up before that.
     #[must_use]
-    pub fn heard(&self) -> u64 {
-        self.0[HEARD]
+    pub fn settled(&self) -> u64 {
+        self.0[SETTLED]
     }
 
     /// Pure ACKs that nothing had asked for and that were dropped, redundant ones included.

@@ -14,7 +14,7 @@ use aya::{
 };
 use filter_common::{
     Tallies,
-    policy::{Configuration, INTERFACE_PROBES, MOST_INTERFACES},
+    policy::{Configuration, INTERFACE_PROBES, MOST_INTERFACES, UNSERVED},
 };
 
 use self::{attach::Links, interface::Interface};
@@ -163,7 +163,7 @@ impl Datapath {
     ///
     /// Where the kernel does not give it.
     pub fn unserved_counters(&self) -> Result<Counters, DatapathError> {
-        self.entry(MOST_INTERFACES)
+        self.entry(UNSERVED)
     }
 
     /// The object with its programs and its other maps.
@@ -211,7 +211,8 @@ impl Datapath {
 
     /// Takes the first free entry of those that the programs look at.
     fn claim_entry(&mut self, interface: &Interface) -> Result<u32, DatapathError> {
-        let taken = |entry| self.served.iter().any(|served| served.entry == entry);
+        let taken =
+            |entry| entry == UNSERVED || self.served.iter().any(|served| served.entry == entry);
         let entry = (0..INTERFACE_PROBES)
             .map(|probe| interface.index.wrapping_add(probe) % MOST_INTERFACES)
             .find(|&entry| !taken(entry))

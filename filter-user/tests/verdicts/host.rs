@@ -23,6 +23,8 @@ pub(crate) struct Host {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outcome {
     pub(crate) reason: Reason,
+    /// Whether it settles a flow.
+    pub(crate) settles: bool,
     /// Nothing where there is no TCP header.
     pub(crate) place: Option<Place>,
 }
@@ -68,12 +70,17 @@ impl Host {
         match place {
             Err(reason) => Outcome {
                 reason,
+                settles: false,
                 place: None,
             },
             Ok((mut place, located)) => {
+                let before = place.flow;
                 let decided = self.judge(direction, frame, &located, &mut place, now);
                 Outcome {
                     reason: decided.unwrap_or_else(|reason| reason),
+                    settles: decided.is_ok_and(|reason| {
+                        before.is_some_and(|flow| flow.is_settled_by(direction, reason))
+                    }),
                     place: Some(place),
                 }
             }

@@ -8,8 +8,8 @@ use std::{
 
 use etherparse::EtherType;
 use filter_common::{
-    ClientHalf, Closer, Direction, Flags, Flow, FlowKey, HEARD, Mode, Moment, Phase, Reason,
-    Segment, SeqNum, ServerHalf, Ticks, Verdict, policy::Configuration, segment::Options,
+    ClientHalf, Closer, Direction, Flags, Flow, FlowKey, Mode, Moment, Phase, Reason, Segment,
+    SeqNum, ServerHalf, Ticks, Verdict, policy::Configuration, segment::Options,
 };
 use filter_user::{
     counters::Counters,
@@ -212,7 +212,7 @@ impl Row {
         let mut kernel = Kernel::load(&self.settings);
         let mut host = Host::new(in_milliseconds(&self.settings));
         let start = Instant::now();
-        let mut expected = [0; HEARD + 1];
+        let mut expected = [0; Reason::COUNT + 1];
         // That takes time, which must not pass between two frames.
         for step in &self.steps {
             kernel.verify(self.program(step.direction));

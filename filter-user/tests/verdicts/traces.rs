@@ -8,10 +8,10 @@ use std::{collections::HashSet, thread, time::Duration};
 
 use fastrand::Rng;
 use filter_common::{
-    Direction, Flow, Mode, Phase, Reason, Ticks, Verdict,
+    Direction, Flow, Mode, Phase, Reason, SETTLED, Tallies, Ticks, Verdict,
     wire::{Frame, Link, OptionOctets},
 };
-use filter_user::settings::{Role, Settings};
+use filter_user::settings::{Closer, Role, Settings};
 use nix::{
     sys::time::TimeSpec,
     time::{ClockId, clock_getres, clock_gettime},
@@ -25,7 +25,7 @@ use crate::{
     traffic::Traffic,
 };
 
-/// Of one trace; there are ten.
+/// Of one trace; there are twelve.
 const PACKETS: usize = 131_072;
 /// Between two looks at the clock: a small part of a jiffy.
 const CLOCK: usize = 16;
@@ -62,6 +62,13 @@ fn monitor() -> Settings {
     Settings {
         mode: Mode::Monitor,
         ..guard()
+    }
+}
+
+fn either(settings: &Settings) -> Settings {
+    Settings {
+        closer: Closer::Either,
+        ..settings.clone()
     }
 }
 
@@ -122,6 +129,16 @@ fn kernel_and_host_agree_on_long_traces_without_ethernet_headers_towards_clients
     agree(&lan(&enforce()), Program::IngressIp, 10);
 }
 
+#[test]
+fn kernel_and_host_agree_on_long_traces_where_servers_close_too_towards_servers() {
+    agree(&either(&guard()), Program::Xdp, 11);
+}
+
+#[test]
+fn kernel_and_host_agree_on_long_traces_where_servers_close_too_towards_clients() {
+    agree(&lan(&either(&enforce())), Program::Ingress, 12);
+}
+
 /// Runs one trace; `arriving` is the program that sees arriving frames.
 fn agree(settings: &Settings, arriving: Program, seed: u64) {
     let mut trace = Trace::new(settings, arriving, seed);
@@ -160,6 +177,9 @@ fn expected(settings: &Settings) -> impl Iterator<Item = Reason> {
         Reason::OtherLink,
         Reason::OutOfScope,
     ]);
+    if settings.closer == Closer::Client {
+        impossible.insert(Reason::ClientFin);
+    }
     impossible.extend(acks[usize::from(!enforces)]);
     impossible.extend(resets[usize::from(!(enforces && settings.rst_guard))]);
     let all = Reason::ALL.into_iter();
@@ -177,7 +197,7 @@ struct Trace {
     host: Host,
     clock: Clock,
     now: Ticks,
-    counts: [u64; Reason::COUNT],
+    counts: Tallies,
     reached: HashSet<Reason>,
 }
 
@@ -203,7 +223,7 @@ impl Trace {
             host,
             now: clock.now(),
             clock,
-            counts: [0; Reason::COUNT],
+            counts: [0; Reason::COUNT + 1],
             reached: HashSet::new(),
         }
     }
@@ -272,7 +292,11 @@ impl Trace {
 
     /// In what the kernel did otherwise.
     fn differences(&mut self, outcome: &Outcome, verdict: Verdict) -> Vec<String> {
-        let &Outcome { reason, place } = outcome;
+        let &Outcome {
+            reason,
+            settles,
+            place,
+        } = outcome;
         let mut differences = Vec::new();
         if reason.verdict() != verdict {
             differences.push(format!("{verdict:?} for {reason:?}"));
@@ -285,6 +309,11 @@ impl Trace {
                 let count = counters.of(counted);
                 differences.push(format!("{counted:?} counted {count} for {expected}"));
             }
+        }
+        let settled = self.counts[SETTLED] + u64::from(settles);
+        if counters.settled() != settled {
+            let count = counters.settled();
+            differences.push(format!("settled {count} for {settled}"));
         }
         if let Some(place) = place {
             let (flow, slot) = (self.kernel.flow(&place.key), self.kernel.slot(place.index));
@@ -301,6 +330,7 @@ impl Trace {
     fn accept(&mut self, outcome: &Outcome) {
         self.host.carry_out(outcome);
         self.reached.insert(outcome.reason);
+        self.counts[SETTLED] += u64::from(outcome.settles);
         if outcome.reason.is_counted() {
             self.counts[outcome.reason as usize] += 1;
         }
