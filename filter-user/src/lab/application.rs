@@ -23,6 +23,15 @@ use super::{
 /// In how many pieces the application reads a response.
 const PIECES: u32 = 32;
 
+/// How fast an application is.
+#[derive(Clone, Copy)]
+pub(super) struct Pace {
+    /// How long after its request it half-closes.
+    pub(super) finishing: Duration,
+    /// How long it takes for a whole response.
+    pub(super) reading: Duration,
+}
+
 /// A connection and the application that uses it.
 pub(super) struct Connection {
     client: SocketAddr,
@@ -41,6 +50,8 @@ enum State {
     Waiting,
     /// The request could not be sent yet.
     Requesting(SocketHandle),
+    /// It was; the application half-closes at this instant.
+    HalfClosing(SocketHandle, Instant),
     /// It reads; not before this instant, or as soon as there is something.
     Reading(SocketHandle, Option<Instant>),
     /// It has read to the end.
@@ -110,29 +121,36 @@ impl Connection {
         Ok(())
     }
 
-    /// Lets the application go on as far as it can by now. `reading`: how long it takes for
-    /// a whole response.
+    /// Lets the application go on as far as it can by now.
     pub(super) fn advance(
         &mut self,
         sockets: &mut SocketSet<'_>,
         delayed_acks: &DelayedAcks,
         now: Instant,
-        reading: Duration,
+        Pace { finishing, reading }: Pace,
     ) -> anyhow::Result<()> {
         match self.state {
-            State::Reading(_, Some(next)) if next > now => {}
+            State::Reading(_, Some(next)) | State::HalfClosing(_, next) if next > now => {}
             State::Waiting | State::Done | State::Reset => {}
             State::Requesting(handle) => {
                 let socket = sockets.get_mut::<tcp::Socket<'_>>(handle);
                 if socket.may_send() {
                     let sent = socket.send_slice(&self.request.encode());
                     sent.with_context(|| format!("could not send a request to {}", self.server))?;
-                    // Half-closes: the FIN follows the request.
-                    socket.close();
-                    self.state = State::Reading(handle, None);
+                    self.state = if finishing.is_zero() {
+                        // The FIN follows the request.
+                        socket.close();
+                        State::Reading(handle, None)
+                    } else {
+                        State::HalfClosing(handle, now + finishing.into())
+                    };
                 } else if socket.state() == tcp::State::Closed {
                     bail!("{} refused a connection", self.server);
                 }
+            }
+            State::HalfClosing(handle, _) => {
+                sockets.get_mut::<tcp::Socket<'_>>(handle).close();
+                self.state = State::Reading(handle, None);
             }
             State::Reading(handle, _) => {
                 let socket = sockets.get_mut::<tcp::Socket<'_>>(handle);
@@ -158,6 +176,7 @@ impl Connection {
     pub(super) fn next_read(&self) -> Option<Instant> {
         match self.state {
             State::Reading(_, next) => next,
+            State::HalfClosing(_, next) => Some(next),
             State::Waiting | State::Requesting(_) | State::Done | State::Reset => None,
         }
     }
@@ -178,7 +197,9 @@ impl Connection {
     /// For the message that it hangs.
     pub(super) fn describe(&self, sockets: &SocketSet<'_>) -> String {
         let state = match self.state {
-            State::Requesting(handle) | State::Reading(handle, _) => {
+            State::Requesting(handle)
+            | State::HalfClosing(handle, _)
+            | State::Reading(handle, _) => {
                 sockets.get::<tcp::Socket<'_>>(handle).state().to_string()
             }
             State::Waiting | State::Done | State::Reset => "not opened".to_owned(),

@@ -15,7 +15,7 @@ use smoltcp::{
 };
 
 use super::{
-    application::Connection,
+    application::{Connection, Pace},
     fault::{DelayedAcks, Seen},
     tap::Card,
     topology::{ClientPort, Subnet},
@@ -74,6 +74,7 @@ pub struct Client {
     /// Knows the gateway's Ethernet address from one run to the next.
     interface: Interface,
     next_port: u16,
+    finishing: Duration,
 }
 
 impl Client {
@@ -84,7 +85,13 @@ impl Client {
             port,
             interface,
             next_port: FIRST_PORT,
+            finishing: Duration::ZERO,
         })
+    }
+
+    /// From now on applications half-close so long after their requests, rather than at once.
+    pub fn half_close_after(&mut self, finishing: Duration) {
+        self.finishing = finishing;
     }
 
     /// Opens the connections, reads the responses, and waits until nothing more comes.
@@ -125,13 +132,24 @@ impl Client {
         self.next_port = first_port
             .checked_add(plan.connections)
             .context("too many connections for the client's ports")?;
-        Ok(Run::new(&self.port, &mut self.interface, plan, first_port))
+        let pace = Pace {
+            finishing: self.finishing,
+            reading: plan.reading,
+        };
+        Ok(Run::new(
+            &self.port,
+            &mut self.interface,
+            plan,
+            pace,
+            first_port,
+        ))
     }
 }
 
 /// One run of a plan.
 struct Run<'a> {
     plan: &'a Plan,
+    pace: Pace,
     card: Card<'a>,
     interface: &'a mut Interface,
     sockets: SocketSet<'static>,
@@ -146,6 +164,7 @@ impl<'a> Run<'a> {
         port: &'a ClientPort,
         interface: &'a mut Interface,
         plan: &'a Plan,
+        pace: Pace,
         first_port: u16,
     ) -> Self {
         let mut delayed_acks = DelayedAcks::new(plan.spurious_ack_after);
@@ -157,6 +176,7 @@ impl<'a> Run<'a> {
         }
         Self {
             plan,
+            pace,
             card: Card::new(&port.card, delayed_acks),
             interface,
             sockets: SocketSet::new(Vec::new()),
@@ -220,9 +240,8 @@ impl<'a> Run<'a> {
             self.opened += 1;
             self.next_opening = now.max(self.next_opening + OPENING_INTERVAL.into());
         }
-        let reading = self.plan.reading;
         for connection in &mut self.connections[..self.opened] {
-            connection.advance(&mut self.sockets, &self.card.delayed_acks, now, reading)?;
+            connection.advance(&mut self.sockets, &self.card.delayed_acks, now, self.pace)?;
         }
         Ok(())
     }

@@ -2,7 +2,8 @@
 //!
 //! It reads a request until the client's FIN, answers and closes: its socket goes from
 //! CLOSE-WAIT through LAST-ACK and is freed by the client's ACK. It knows nothing of the
-//! fault; the RST that answers another ACK is the kernel's.
+//! fault; the RST that answers another ACK is the kernel's. A hasty one does not wait for the
+//! client's FIN.
 
 use std::{
     fs, io,
@@ -73,9 +74,27 @@ pub struct Server {
     thread: Option<JoinHandle<()>>,
 }
 
+/// When a server answers, and closes.
+#[derive(Clone, Copy)]
+enum Manner {
+    /// Once the client has sent its FIN.
+    Patient,
+    /// Once it has the request.
+    Hasty,
+}
+
 impl Server {
     /// Starts the server; when this returns, it accepts connections.
     pub fn start(namespace: &Namespace) -> anyhow::Result<Self> {
+        Self::start_with(namespace, Manner::Patient)
+    }
+
+    /// The same, but it closes without waiting for the client's FIN.
+    pub fn start_hasty(namespace: &Namespace) -> anyhow::Result<Self> {
+        Self::start_with(namespace, Manner::Hasty)
+    }
+
+    fn start_with(namespace: &Namespace, manner: Manner) -> anyhow::Result<Self> {
         let (stop, stopped) = oneshot::channel();
         let thread = namespace
             .run(move || {
@@ -84,7 +103,7 @@ impl Server {
                 // A thread starts in the namespace of the thread that starts it.
                 thread::Builder::new()
                     .name("server".to_owned())
-                    .spawn(move || serve([v4, v6], stopped))
+                    .spawn(move || serve([v4, v6], manner, stopped))
             })
             .context("could not start the server")?;
         Ok(Self {
@@ -142,7 +161,7 @@ fn listen(address: IpAddr) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-fn serve(listeners: [TcpListener; 2], stopped: oneshot::Receiver<()>) {
+fn serve(listeners: [TcpListener; 2], manner: Manner, stopped: oneshot::Receiver<()>) {
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()
@@ -152,8 +171,8 @@ fn serve(listeners: [TcpListener; 2], stopped: oneshot::Receiver<()>) {
     };
     runtime.block_on(async {
         for listener in listeners {
-            tokio::spawn(async {
-                if let Err(error) = accept(listener).await {
+            tokio::spawn(async move {
+                if let Err(error) = accept(listener, manner).await {
                     log::error!("the lab's server could not accept: {error}");
                 }
             });
@@ -163,21 +182,27 @@ fn serve(listeners: [TcpListener; 2], stopped: oneshot::Receiver<()>) {
     });
 }
 
-async fn accept(listener: TcpListener) -> io::Result<()> {
+async fn accept(listener: TcpListener, manner: Manner) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     loop {
         let (stream, client) = listener.accept().await?;
         tokio::spawn(async move {
-            if let Err(error) = answer(stream).await {
+            if let Err(error) = answer(stream, manner).await {
                 log::warn!("the lab's server could not answer {client}: {error:#}");
             }
         });
     }
 }
 
-async fn answer(mut stream: TcpStream) -> anyhow::Result<()> {
+async fn answer(mut stream: TcpStream, manner: Manner) -> anyhow::Result<()> {
     let mut encoded = Vec::with_capacity(Request::ENCODED_LENGTH);
-    stream.read_to_end(&mut encoded).await?;
+    match manner {
+        Manner::Patient => stream.read_to_end(&mut encoded).await?,
+        Manner::Hasty => {
+            let mut request = (&mut stream).take(Request::ENCODED_LENGTH as u64);
+            request.read_to_end(&mut encoded).await?
+        }
+    };
     let request = Request::decode(&encoded);
     ensure!(request.is_some(), "a request of {} bytes", encoded.len());
     if let Some(request) = request {
