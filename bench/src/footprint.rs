@@ -9,7 +9,7 @@ use clap::Args;
 use filter_common::Mode;
 use filter_user::{
     datapath::{Datapath, OBJECT},
-    settings::{Role, Settings},
+    settings::{Closer, Role, Settings},
 };
 use ipnet::IpNet;
 use nix::{
@@ -68,7 +68,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// What rules code in or out.
-fn settings() -> [(&'static str, Settings); 6] {
+fn settings() -> [(&'static str, Settings); 7] {
     let default = Settings {
         max_flows: 1,
         ..Settings::default()
@@ -92,6 +92,14 @@ fn settings() -> [(&'static str, Settings); 6] {
         (
             "rst-guard",
             Settings {
+                rst_guard: true,
+                ..default.clone()
+            },
+        ),
+        (
+            "closer either",
+            Settings {
+                closer: Closer::Either,
                 rst_guard: true,
                 ..default.clone()
             },

@@ -4,7 +4,7 @@ use filter_common::{
     Flags, Mode, Phase, Reason, Segment, SeqNum,
     Verdict::{Drop, Pass},
 };
-use filter_user::settings::Role;
+use filter_user::settings::{Closer, Role};
 
 use crate::{
     kernel::Program,
@@ -232,6 +232,51 @@ fn r1_5_no_more_than_budget_is_dropped() {
             .client(LAST_ACK, Pass, Reason::BudgetSpent)
             .server(RESET, Pass, Reason::ResetAfterSpuriousAck)
             .leaves(&[Phase::Closed]);
+    }
+}
+
+/// In every program that sees segments of servers.
+#[test]
+fn either_a_close_that_the_server_begins_is_served() {
+    let crossing_fin = Segment {
+        ack: SeqNum(FC.0 - 1),
+        ..SERVER_FIN
+    };
+    let answering_fin = Segment {
+        ack: FS,
+        ..CLIENT_FIN
+    };
+    for arriving in [Program::Ingress, Program::Xdp, Program::XdpMultiBuffer] {
+        for role in [Role::Wan, Role::Lan] {
+            let row = |what: &str| {
+                Row::new(format!("either: {what}, {role}"))
+                    .settings(move |settings| {
+                        settings.closer = Closer::Either;
+                        settings.rst_guard = true;
+                        settings.role = role;
+                    })
+                    .arriving(arriving)
+            };
+            row("the server first")
+                .server(crossing_fin, Pass, Reason::FlowCreated)
+                .client(ack(Flags::ACK), Pass, Reason::HalfClosed)
+                .client(answering_fin, Pass, Reason::FirstAck)
+                .client(LAST_ACK, Drop, Reason::SpuriousAckDropped)
+                .server(RESET, Pass, Reason::ResetOther)
+                .leaves(&[Phase::Closed]);
+            row("both at once, the server's seen first")
+                .server(crossing_fin, Pass, Reason::FlowCreated)
+                .client(CLIENT_FIN, Pass, Reason::ClientFin)
+                .client(LAST_ACK, Pass, Reason::FirstAck)
+                .client(LAST_ACK, Drop, Reason::SpuriousAckDropped)
+                .leaves(&[Phase::Closed]);
+            row("both at once, the client's seen first")
+                .client(CLIENT_FIN, Pass, Reason::FlowCreated)
+                .server(crossing_fin, Pass, Reason::ServerFin)
+                .client(LAST_ACK, Pass, Reason::FirstAck)
+                .client(LAST_ACK, Drop, Reason::SpuriousAckDropped)
+                .leaves(&[Phase::Closed]);
+        }
     }
 }
 
