@@ -67,7 +67,7 @@ struct Known<'a> {
 
 impl Known<'_> {
     /// Where *Fc* is from, among the first `count` events: the first FIN of the client, or a later
-    /// one with another Fc "that acknowledges the Fs of a server that closed first".
+    /// one "with another Fc that acknowledges Fs", where the server did not close second.
     fn client_fin(&self, count: usize) -> Option<usize> {
         let mut fin = None;
         for (index, event) in self.events[..count].iter().enumerate() {
