@@ -44,6 +44,17 @@ impl Metrics {
             for interface in datapath.counters()? {
                 families.add(&interface.interface, &interface.counters);
             }
+            for presence in datapath.presences() {
+                let labels = [presence.interface.as_str()];
+                families
+                    .served
+                    .with_label_values(&labels)
+                    .set(presence.served.into());
+                families
+                    .losses
+                    .with_label_values(&labels)
+                    .inc_by(presence.losses);
+            }
             for attachment in datapath.attachments() {
                 for attached in attachment.attached {
                     families
@@ -67,6 +78,17 @@ impl Metrics {
             .encode_to_string(&families.registry.gather())
             .context("cannot write the metrics")
     }
+
+    /// The interfaces that are not served although they are to be, and what is known of why.
+    #[must_use]
+    pub fn unserved(&self) -> Vec<(String, Option<String>)> {
+        let datapath = self.datapath.lock().unwrap_or_else(PoisonError::into_inner);
+        let presences = datapath.presences().into_iter();
+        presences
+            .filter(|presence| !presence.served)
+            .map(|presence| (presence.interface, presence.trouble))
+            .collect()
+    }
 }
 
 /// One scrape.
@@ -82,6 +104,8 @@ struct Families {
     closed: IntCounter,
     capacity: IntGauge,
     attached: IntGaugeVec,
+    served: IntGaugeVec,
+    losses: IntCounterVec,
     build_info: IntGaugeVec,
     config_info: IntGaugeVec,
 }
@@ -221,6 +245,16 @@ impl Families {
                 "lastack_attached",
                 "1 for each hook that a program is attached to.",
                 &["iface", "hook", "program_id"],
+            )?,
+            served: gauges(
+                "lastack_interface_served",
+                "1 for each interface that the filter is attached to, 0 for each that it waits for.",
+                &["iface"],
+            )?,
+            losses: counters(
+                "lastack_interface_losses_total",
+                "Times that a served interface vanished, or that somebody took the filter off it.",
+                &["iface"],
             )?,
             build_info: gauges("lastack_build_info", "1, with the version.", &["version"])?,
             config_info: gauges(
