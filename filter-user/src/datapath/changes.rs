@@ -27,7 +27,9 @@ impl Changes {
     ///
     /// Outside of a tokio runtime.
     pub fn listen(settings: &Settings) -> io::Result<Self> {
-        let socket = Socket::new(NETLINK_ROUTE)?;
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        // The kernel sends nothing to a socket without an address.
+        socket.bind_auto()?;
         socket.set_non_blocking(true)?;
         socket.add_membership(MulticastGroup::Link as u32)?;
         // Links can only be detached by force, which nobody is told of.

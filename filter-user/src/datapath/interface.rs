@@ -118,6 +118,18 @@ impl Interface {
         Ok(interface)
     }
 
+    /// What the interface with this number is called now, if there is one.
+    pub(super) fn name_of(index: u32) -> Option<String> {
+        let attributes = get_link(index).ok()??.attributes;
+        attributes.into_iter().find_map(|attribute| {
+            if let LinkAttribute::IfName(name) = attribute {
+                Some(name)
+            } else {
+                None
+            }
+        })
+    }
+
     /// Whether the kernel's answer to a change says that the interface, or what was on it, is
     /// gone already.
     pub(super) fn is_gone(error: &io::Error) -> bool {

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use log::warn;
-use nix::net::if_::if_indextoname;
 
 use super::{
     Datapath, DatapathError, Named, Served,
@@ -155,8 +154,6 @@ impl Datapath {
 impl Served {
     /// What the interface is called now, if it is there at all.
     fn new_name(&self, otherwise: Loss) -> Loss {
-        let name = if_indextoname(self.interface.index).ok();
-        name.and_then(|name| name.into_string().ok())
-            .map_or(otherwise, Loss::Renamed)
+        Interface::name_of(self.interface.index).map_or(otherwise, Loss::Renamed)
     }
 }
