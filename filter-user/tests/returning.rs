@@ -6,7 +6,9 @@
 mod instance;
 
 use std::{
+    io::{BufRead as _, BufReader},
     os::fd::{AsFd as _, AsRawFd as _},
+    process::Stdio,
     thread,
     time::{Duration, Instant},
 };
@@ -25,6 +27,8 @@ use instance::{Instance, hooks, output, sample, tool, wait_until};
 const CONNECTIONS: u16 = 8;
 /// The interface that comes and goes.
 const UPLINK: &str = "up0";
+/// Far less than what passes until it looks unasked.
+const AT_ONCE: Duration = Duration::from_secs(1);
 const WITHOUT_METRICS: [&str; 2] = ["--metrics-addr", "off"];
 
 fn ip(namespace: &Namespace, command: &str) {
@@ -231,11 +235,7 @@ fn assert_served_when_it_returns(options: &[&str]) {
         let start = Instant::now();
         add_uplink(&topology, number);
         let attached = assert_attached(&instance, UPLINK);
-        assert!(
-            start.elapsed() < Duration::from_secs(1),
-            "{:?}",
-            start.elapsed()
-        );
+        assert!(start.elapsed() < AT_ONCE, "{:?}", start.elapsed());
         assert_eq!(attached["ifindex"], number);
         assert_eq!(get(gateway, "readyz"), "ok\n200");
         assert_cured(&mut client);
@@ -327,6 +327,40 @@ fn lost_after_link_events(instance: &Instance) -> String {
             return event["reason"].as_str().unwrap().to_owned();
         }
     }
+}
+
+#[test]
+fn people_read_in_the_log_what_becomes_of_an_interface() {
+    let topology = Topology::new().unwrap();
+    let gateway = &topology.gateway;
+    let mut command = instance::lastack(&["run", "--wait", "--iface", UPLINK]);
+    command.args(WITHOUT_METRICS);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = gateway.spawn(command).unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut expect = |said: &str| {
+        let line = log.next().unwrap().unwrap();
+        assert!(line.ends_with(said), "{line}");
+    };
+    expect("up0: not there yet; attaching when it comes");
+    ip(gateway, "link add up0 type veth peer name up0p");
+    expect("up0: attached to xdp-native and tcx-egress");
+    ip(gateway, "link set up0 mtu 1400");
+    expect("up0: its MTU is 1400 octets, after 1500");
+    ip(gateway, "link set up0 up");
+    expect("up0: up, but without a carrier");
+    ip(gateway, "link set up0p up");
+    expect("up0: up");
+    ip(gateway, "link set up0 down");
+    expect("up0: down");
+    ip(gateway, "link set up0 name up9");
+    expect("up0: is called up9 now and served no more; attaching to the next that has its name");
+    ip(gateway, "link set up9 name up0");
+    expect("up0: attached to xdp-native and tcx-egress");
+    ip(gateway, "link del up0");
+    expect("up0: vanished; attaching again when it returns");
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]
@@ -525,7 +559,9 @@ fn programs_that_somebody_took_off_are_attached_again() {
     assert_eq!(instance.hooks(), ["xdp-native", "clsact-egress"]);
     for command in ["qdisc del dev up0 clsact", "filter del dev up0 egress"] {
         tool(gateway, "tc", &command.split(' ').collect::<Vec<_>>());
+        let start = Instant::now();
         assert_lost(&instance, UPLINK, "removed");
+        assert!(start.elapsed() < AT_ONCE, "{:?}", start.elapsed());
         assert_attached(&instance, UPLINK);
         assert!(egress_is_served(gateway));
     }

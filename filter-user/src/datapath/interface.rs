@@ -26,8 +26,8 @@ pub struct Interface {
     pub(super) index: u32,
     pub(super) link: Link,
     pub(super) condition: Condition,
-    /// The kernel's id of what is at its XDP hook.
-    xdp: Option<u32>,
+    /// What is at its XDP hooks.
+    xdp: Vec<LinkXdp>,
 }
 
 /// What an interface lets through.
@@ -103,7 +103,7 @@ impl Interface {
                 state: LinkState::of(message.header.flags),
                 mtu: 0,
             },
-            xdp: None,
+            xdp: Vec::new(),
         };
         for attribute in message.attributes {
             if let LinkAttribute::IfName(name) = attribute {
@@ -111,7 +111,7 @@ impl Interface {
             } else if let LinkAttribute::Mtu(mtu) = attribute {
                 interface.condition.mtu = mtu;
             } else if let LinkAttribute::Xdp(xdp) = attribute {
-                interface.xdp = program(&xdp);
+                interface.xdp = xdp;
             }
         }
         interface.link = link(&interface.name, message.header.link_layer_type.into())?;
@@ -162,14 +162,4 @@ fn link(interface: &str, link_type: u16) -> Result<Link, DatapathError> {
             link_type,
         })
     }
-}
-
-fn program(xdp: &[LinkXdp]) -> Option<u32> {
-    xdp.iter().find_map(|attribute| {
-        if let LinkXdp::ProgId(id) = attribute {
-            Some(*id)
-        } else {
-            None
-        }
-    })
 }
