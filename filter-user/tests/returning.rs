@@ -8,7 +8,7 @@ mod instance;
 use std::{
     io::{BufRead as _, BufReader},
     os::fd::{AsFd as _, AsRawFd as _},
-    process::Stdio,
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -19,7 +19,10 @@ use filter_user::lab::{
     server::Server,
     topology::{Topology, WAN},
 };
-use nix::sys::signal::Signal;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::Value;
 
 use instance::{Instance, hooks, output, sample, tool, wait_until};
@@ -333,8 +336,10 @@ fn lost_after_link_events(instance: &Instance) -> String {
 fn people_read_in_the_log_what_becomes_of_an_interface() {
     let topology = Topology::new().unwrap();
     let gateway = &topology.gateway;
-    let mut command = instance::lastack(&["run", "--wait", "--iface", UPLINK]);
-    command.args(WITHOUT_METRICS);
+    // It ends early rather than that the test waits for ever.
+    let mut command = Command::new("timeout");
+    command.args(["20", env!("CARGO_BIN_EXE_lastack"), "run", "--wait"]);
+    command.args(["--iface", UPLINK]).args(WITHOUT_METRICS);
     command.stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = gateway.spawn(command).unwrap();
     let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -359,7 +364,13 @@ fn people_read_in_the_log_what_becomes_of_an_interface() {
     expect("up0: attached to xdp-native and tcx-egress");
     ip(gateway, "link del up0");
     expect("up0: vanished; attaching again when it returns");
-    child.kill().unwrap();
+    // It hands the signal on.
+    kill(
+        Pid::from_raw(child.id().try_into().unwrap()),
+        Signal::SIGTERM,
+    )
+    .unwrap();
+    expect("SIGTERM: detaching");
     child.wait().unwrap();
 }
 

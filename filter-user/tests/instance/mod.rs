@@ -79,11 +79,13 @@ impl Instance {
 
     /// The next line of its output that tells an event rather than counters.
     pub(crate) fn event(&self) -> Value {
+        let start = Instant::now();
         loop {
             let line = self.line();
             if line["type"] != "counters" {
                 return line;
             }
+            assert!(start.elapsed() < DEADLINE, "nothing but counters: {line}");
         }
     }
 
