@@ -34,6 +34,17 @@ impl Counters {
     }
 }
 
+impl Counters {
+    /// What was counted since `earlier`, an older reading of the same counters.
+    #[must_use]
+    pub fn since(mut self, earlier: &Self) -> Self {
+        for (count, earlier) in self.0.iter_mut().zip(earlier.0) {
+            *count = count.saturating_sub(earlier);
+        }
+        self
+    }
+}
+
 impl Default for Counters {
     fn default() -> Self {
         Self([0; Reason::COUNT + 1])

@@ -9,6 +9,7 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registr
 use crate::{
     counters::Counters,
     datapath::Datapath,
+    one_sided::OneSided,
     settings::{Mode, Settings},
 };
 
@@ -19,15 +20,21 @@ pub const TEXT_FORMAT: &str = prometheus::TEXT_FORMAT;
 #[derive(Clone)]
 pub struct Metrics {
     datapath: Arc<Mutex<Datapath>>,
+    one_sided: Arc<Mutex<OneSided>>,
     settings: Arc<Settings>,
 }
 
 impl Metrics {
-    /// The metrics of `datapath`.
+    /// The metrics of `datapath`, and of what looks at it.
     #[must_use]
-    pub fn new(datapath: Arc<Mutex<Datapath>>, settings: &Settings) -> Self {
+    pub fn new(
+        datapath: Arc<Mutex<Datapath>>,
+        one_sided: Arc<Mutex<OneSided>>,
+        settings: &Settings,
+    ) -> Self {
         Self {
             datapath,
+            one_sided,
             settings: Arc::new(settings.clone()),
         }
     }
@@ -41,8 +48,27 @@ impl Metrics {
         let families = Families::new()?;
         {
             let datapath = self.datapath.lock().unwrap_or_else(PoisonError::into_inner);
+            let one_sided = self
+                .one_sided
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             for interface in datapath.counters()? {
                 families.add(&interface.interface, &interface.counters);
+                families
+                    .one_sided
+                    .with_label_values(&[&interface.interface])
+                    .inc_by(one_sided.of(&interface.interface));
+            }
+            for presence in datapath.presences() {
+                let labels = [presence.interface.as_str()];
+                families
+                    .served
+                    .with_label_values(&labels)
+                    .set(presence.served.into());
+                families
+                    .losses
+                    .with_label_values(&labels)
+                    .inc_by(presence.losses);
             }
             for attachment in datapath.attachments() {
                 for attached in attachment.attached {
@@ -67,6 +93,17 @@ impl Metrics {
             .encode_to_string(&families.registry.gather())
             .context("cannot write the metrics")
     }
+
+    /// The interfaces that are not served although they are to be, and what is known of why.
+    #[must_use]
+    pub fn unserved(&self) -> Vec<(String, Option<String>)> {
+        let datapath = self.datapath.lock().unwrap_or_else(PoisonError::into_inner);
+        let presences = datapath.presences().into_iter();
+        presences
+            .filter(|presence| !presence.served)
+            .map(|presence| (presence.interface, presence.trouble))
+            .collect()
+    }
 }
 
 /// One scrape.
@@ -78,10 +115,13 @@ struct Families {
     passed: IntCounterVec,
     skipped: IntCounterVec,
     map_errors: IntCounterVec,
+    one_sided: IntCounterVec,
     created: IntCounter,
     closed: IntCounter,
     capacity: IntGauge,
     attached: IntGaugeVec,
+    served: IntGaugeVec,
+    losses: IntCounterVec,
     build_info: IntGaugeVec,
     config_info: IntGaugeVec,
 }
@@ -209,9 +249,14 @@ impl Families {
                 "Times that a table in the kernel refused an entry.",
                 &["reason"],
             )?,
+            one_sided: counters(
+                "lastack_one_sided_closes_total",
+                "Closes of which the other side was not seen within 10 s: it goes another way, or is gone.",
+                &["iface"],
+            )?,
             created: counter(
                 "lastack_flows_created_total",
-                "Connections whose client sent its FIN.",
+                "Connections that began to close, by the FIN of a side that --closer names.",
             )?,
             closed: counter(
                 "lastack_flows_closed_total",
@@ -222,6 +267,16 @@ impl Families {
                 "lastack_attached",
                 "1 for each hook that a program is attached to.",
                 &["iface", "hook", "program_id"],
+            )?,
+            served: gauges(
+                "lastack_interface_served",
+                "1 for each interface that the filter is attached to, 0 for each that it waits for.",
+                &["iface"],
+            )?,
+            losses: counters(
+                "lastack_interface_losses_total",
+                "Times that a served interface vanished, or that somebody took the filter off it.",
+                &["iface"],
             )?,
             build_info: gauges("lastack_build_info", "1, with the version.", &["version"])?,
             config_info: gauges(

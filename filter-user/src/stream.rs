@@ -10,7 +10,10 @@ use filter_common::Reason;
 use log::warn;
 use serde_json::{Map, Value, json};
 
-use crate::datapath::{Attachment, InterfaceCounters};
+use crate::{
+    datapath::{Attachment, Condition, InterfaceCounters, Loss},
+    one_sided::Suspicion,
+};
 
 /// How things are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -40,25 +43,60 @@ impl Stream {
 
     /// Says what serves an interface.
     pub fn attached(&mut self, attachment: &Attachment) {
-        if self.output == Output::Text {
-            return;
-        }
         let hooks: Vec<_> = attachment
             .attached
             .iter()
             .map(|attached| json!({"hook": attached.hook.as_str(), "program_id": attached.program_id}))
             .collect();
-        self.json(
+        self.event(
             "attached",
-            json!({"iface": attachment.interface, "hooks": hooks}),
+            json!({"iface": attachment.interface, "ifindex": attachment.index, "hooks": hooks}),
+        );
+    }
+
+    /// Says that an interface is waited for.
+    pub fn waiting(&mut self, interface: &str) {
+        self.event("waiting", json!({"iface": interface}));
+    }
+
+    /// Says that an interface is not served any more.
+    pub fn lost(&mut self, interface: &str, loss: &Loss) {
+        let mut value = json!({"iface": interface, "reason": loss.as_str()});
+        if let Loss::Renamed(name) = loss {
+            value["name"] = name.as_str().into();
+        }
+        self.event("lost", value);
+    }
+
+    /// Says why an interface cannot be served for now.
+    pub fn failed(&mut self, interface: &str, error: &str) {
+        self.event("failed", json!({"iface": interface, "error": error}));
+    }
+
+    /// Says what a served interface lets through now.
+    pub fn link(&mut self, interface: &str, Condition { state, mtu }: Condition) {
+        self.event(
+            "link",
+            json!({"iface": interface, "state": state.as_str(), "mtu": mtu}),
+        );
+    }
+
+    /// Says that most closes of an interface are seen from one side.
+    pub fn one_sided(&mut self, suspicion: &Suspicion) {
+        let Suspicion {
+            interface,
+            one_sided,
+            closes,
+        } = suspicion;
+        self.event(
+            "one_sided",
+            json!({"iface": interface, "one_sided_closes": one_sided, "closes": closes}),
         );
     }
 
     /// Says that nothing is attached any more.
     pub fn detached(&mut self) {
-        if self.output == Output::Json {
-            self.json("detached", json!({}));
-        }
+        self.event("detached", json!({}));
     }
 
     /// Says what was counted since the start.
@@ -68,6 +106,13 @@ impl Stream {
                 Output::Text => self.line(&text(counters)),
                 Output::Json => self.json("counters", object(counters)),
             }
+        }
+    }
+
+    /// What happened, which people read in the log.
+    fn event(&mut self, kind: &str, value: Value) {
+        if self.output == Output::Json {
+            self.json(kind, value);
         }
     }
 

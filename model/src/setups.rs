@@ -102,7 +102,7 @@ pub fn limits() -> [(Setup, Property); 4] {
     [
         (repeats, Property::Cure),
         (overtaken, Property::Cure),
-        (races, Property::SafetyClose),
+        (races, Property::SafetyNeeded),
         (either::limit(&base), Property::SafetyClose),
     ]
 }
@@ -383,8 +383,6 @@ fn strikes(base: &Setup, more: u8) -> Vec<Setup> {
             room: 2,
             copies_on: [true, false, true, false],
             timeouts: 6,
-            // With data it is not claimed; see `limits`.
-            data: false,
             claims: UNSEEN,
             limits: Limits {
                 unasked: 1,

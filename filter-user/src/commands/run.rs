@@ -1,5 +1,9 @@
 //! `lastack run`: attach, stream counters until a signal, detach.
 
+mod decisions;
+mod keeper;
+mod signals;
+
 use std::{
     net::{IpAddr, SocketAddr, TcpListener},
     str::FromStr,
@@ -8,7 +12,6 @@ use std::{
 };
 
 use anyhow::Context as _;
-use aya_log::EbpfLogger;
 use clap::{
     Args, ValueEnum,
     builder::{BoolishValueParser, NonEmptyStringValueParser, RangedU64ValueParser},
@@ -17,20 +20,22 @@ use clap::{
 use ipnet::IpNet;
 use log::{info, warn};
 use tokio::{
-    io::unix::AsyncFd,
-    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
-    task::JoinHandle,
-    time::{Instant, MissedTickBehavior, interval_at},
+    time::{Instant, MissedTickBehavior, interval, interval_at},
 };
 
+use self::{decisions::log_decisions, keeper::Keeper, signals::Signals};
 use crate::{
-    datapath::{Attachment, Datapath},
+    datapath::{Changes, Datapath, DatapathError},
     metrics::Metrics,
+    one_sided::OneSided,
     server,
     settings::{Closer, Ingress, Mode, Role, Settings, TcMode, XdpMode},
     stream::{Output, Stream},
 };
+
+/// Between two looks for closes of which one direction is seen.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Attaches the filter to interfaces and streams its counters until a signal
 ///
@@ -49,6 +54,9 @@ pub struct Arguments {
         value_parser = NonEmptyStringValueParser::new()
     )]
     iface: Vec<String>,
+    /// Start also if an interface is not there yet, and attach to it when it comes
+    #[arg(long, value_parser = BoolishValueParser::new(), env = "LASTACK_WAIT", hide_env_values = true)]
+    wait: bool,
     /// Where the interfaces lead: to the servers (wan) or to the clients (lan)
     #[arg(
         long,
@@ -252,15 +260,14 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         MetricsAddress::Off => None,
         MetricsAddress::At(address) => Some(bind(address)?),
     };
+    // Before it is looked which interfaces there are.
+    let changes = Changes::listen(&settings).context("cannot watch the interfaces")?;
     let mut datapath = Datapath::load(&settings)?;
     for interface in &arguments.iface {
-        datapath.attach(interface)?;
+        attach(&mut datapath, interface, arguments.wait)?;
     }
     let mut stream = Stream::new(arguments.output);
-    for attachment in datapath.attachments() {
-        announce(&attachment);
-        stream.attached(&attachment);
-    }
+    let mut keeper = Keeper::new(&datapath, changes, &mut stream);
     let (stop, stopped) = watch::channel(());
     let decisions = if settings.log_decisions {
         Some(log_decisions(&mut datapath, stopped.clone())?)
@@ -268,10 +275,12 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         None
     };
     let datapath = Arc::new(Mutex::new(datapath));
+    let one_sided = Arc::new(Mutex::new(OneSided::default()));
     let server = match listener {
         Some(listener) => {
             info!("metrics at http://{}/metrics", listener.local_addr()?);
-            let metrics = Metrics::new(Arc::clone(&datapath), &settings);
+            let one_sided = Arc::clone(&one_sided);
+            let metrics = Metrics::new(Arc::clone(&datapath), one_sided, &settings);
             Some(tokio::spawn(server::serve(listener, metrics, stopped)))
         }
         None => None,
@@ -279,9 +288,13 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
 
     let mut ticks = interval_at(Instant::now() + arguments.interval, arguments.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let signal = loop {
         tokio::select! {
             _ = ticks.tick() => print(&mut stream, &datapath),
+            _ = looks.tick() => look(&mut stream, &datapath, &one_sided),
+            () = keeper.due() => keeper.look(&mut lock(&datapath), &mut stream),
             signal = signals.next() => break signal,
         }
     };
@@ -309,26 +322,30 @@ fn bind(address: SocketAddr) -> anyhow::Result<tokio::net::TcpListener> {
     Ok(tokio::net::TcpListener::from_std(listener)?)
 }
 
-fn announce(attachment: &Attachment) {
-    let hooks: Vec<_> = attachment
-        .attached
-        .iter()
-        .map(|attached| attached.hook.as_str())
-        .collect();
-    info!(
-        "{}: attached to {}",
-        attachment.interface,
-        hooks.join(" and ")
-    );
-    if let Some(note) = &attachment.note {
-        info!("{}: no native XDP: {note}", attachment.interface);
+/// Attaches to an interface, or to none if one that is not there is to be waited for.
+fn attach(datapath: &mut Datapath, interface: &str, wait: bool) -> Result<(), DatapathError> {
+    match datapath.attach(interface) {
+        Err(DatapathError::NoInterface(_)) if wait => datapath.expect(interface),
+        attached => attached.map(drop),
     }
 }
 
-fn lock(datapath: &Mutex<Datapath>) -> std::sync::MutexGuard<'_, Datapath> {
-    datapath
+fn lock<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    shared
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Looks for interfaces of which one direction is seen.
+fn look(stream: &mut Stream, datapath: &Mutex<Datapath>, one_sided: &Mutex<OneSided>) {
+    let counters = match lock(datapath).counters() {
+        Ok(counters) => counters,
+        Err(error) => return warn!("{error}"),
+    };
+    for suspicion in lock(one_sided).look(std::time::Instant::now(), &counters) {
+        warn!("{suspicion}");
+        stream.one_sided(&suspicion);
+    }
 }
 
 fn print(stream: &mut Stream, datapath: &Mutex<Datapath>) {
@@ -336,77 +353,6 @@ fn print(stream: &mut Stream, datapath: &Mutex<Datapath>) {
         Ok(counters) => stream.counters(&counters),
         Err(error) => warn!("{error}"),
     }
-}
-
-/// Takes what the programs log and hands it to our log, until the sender of `stopped` goes
-/// away.
-fn log_decisions(
-    datapath: &mut Datapath,
-    mut stopped: watch::Receiver<()>,
-) -> anyhow::Result<JoinHandle<()>> {
-    let logger = EbpfLogger::init(datapath.object()).context("cannot read the programs' log")?;
-    // SAFETY: the logger owns its descriptor and gives the same one for as long as it lives.
-    let logger = unsafe { AsyncFd::register(logger) };
-    let mut logger = logger.context("cannot wait for the programs' log")?;
-    Ok(tokio::spawn(async move {
-        loop {
-            tokio::select! {
-                Ok(mut ready) = logger.readable_mut() => {
-                    ready.get_inner_mut().flush();
-                    ready.clear_ready();
-                }
-                _ = stopped.changed() => break logger.get_mut().flush(),
-            }
-        }
-    }))
-}
-
-/// What asks for an end in good order: a terminal that goes away does, too.
-struct Signals {
-    /// None where it is ignored, as nohup has it.
-    hangup: Option<Signal>,
-    interrupt: Signal,
-    quit: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            hangup: (!is_hangup_ignored()?)
-                .then(|| signal(SignalKind::hangup()))
-                .transpose()?,
-            interrupt: signal(SignalKind::interrupt())?,
-            quit: signal(SignalKind::quit())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            () = hangup(self.hangup.as_mut()) => "SIGHUP",
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.quit.recv() => "SIGQUIT",
-            _ = self.terminate.recv() => "SIGTERM",
-        }
-    }
-}
-
-async fn hangup(signal: Option<&mut Signal>) {
-    match signal {
-        Some(signal) => drop(signal.recv().await),
-        None => std::future::pending().await,
-    }
-}
-
-/// Whether this process was started with SIGHUP ignored (`SigIgn` of proc(5)).
-fn is_hangup_ignored() -> std::io::Result<bool> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let ignored = status
-        .lines()
-        .find_map(|line| line.strip_prefix("SigIgn:"))
-        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    Ok(ignored.is_some_and(|mask| mask & 1 << (nix::libc::SIGHUP - 1) != 0))
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Puts the programs on the hooks of one interface.
 
+mod hold;
+
 use std::{io, panic::resume_unwind, thread};
 
 use aya::{
@@ -69,9 +71,18 @@ pub(super) struct Links {
     /// Why this ingress hook and no better one.
     pub(super) note: Option<String>,
     xdp: Option<XdpLink>,
-    tc: Vec<SchedClassifierLink>,
+    tc: Vec<TcLink>,
     /// After the links: it goes only when it is empty.
     clsact: Option<Clsact>,
+}
+
+#[derive(Debug)]
+struct TcLink {
+    side: TcAttachType,
+    program: &'static str,
+    /// Where it is a filter in clsact: of the program.
+    filter: Option<u32>,
+    link: SchedClassifierLink,
 }
 
 impl Links {
@@ -159,11 +170,7 @@ impl Links {
         side: TcAttachType,
         mode: TcMode,
     ) -> Result<(), DatapathError> {
-        let tcx = match mode {
-            TcMode::Auto => kernel_has(6, 6),
-            TcMode::Tcx => true,
-            TcMode::Clsact => false,
-        };
+        let tcx = uses_tcx(mode);
         let name = tc_name(side, interface.link);
         let hook = match (side, tcx) {
             (TcAttachType::Ingress, true) => Hook::TcxIngress,
@@ -205,7 +212,12 @@ impl Links {
         };
         let link = attach(program).map_err(|error| failed(kernel_answer(error)))?;
         let program_id = program_id(program.info())?;
-        self.tc.push(link);
+        self.tc.push(TcLink {
+            side,
+            program: name,
+            filter: (!tcx).then_some(program_id),
+            link,
+        });
         self.attached.push(Attached { hook, program_id });
         Ok(())
     }
@@ -225,10 +237,19 @@ impl Links {
         if let Some(link) = self.xdp.take() {
             keep(link.detach());
         }
-        for link in self.tc.drain(..) {
-            keep(link.detach());
+        for tc in self.tc.drain(..) {
+            keep(tc.link.detach());
         }
         first.and(self.clsact.take().map_or(Ok(()), Clsact::remove))
+    }
+}
+
+/// Whether TC is attached by links rather than by filters in clsact.
+pub(super) fn uses_tcx(mode: TcMode) -> bool {
+    match mode {
+        TcMode::Auto => kernel_has(6, 6),
+        TcMode::Tcx => true,
+        TcMode::Clsact => false,
     }
 }
 

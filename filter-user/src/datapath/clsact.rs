@@ -5,12 +5,15 @@
 
 use std::io;
 
-use aya::programs::tc::{self, TcError};
+use aya::programs::{
+    TcAttachType,
+    tc::{self, TcError},
+};
 use log::warn;
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP};
 use netlink_packet_route::{
     RouteNetlinkMessage,
-    tc::{TcHandle, TcMessage},
+    tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption},
 };
 
 use super::{interface::Interface, netlink::request};
@@ -59,6 +62,11 @@ impl Clsact {
         Err(error)
     }
 
+    /// Leaves it alone: it is gone already, and what is there now is somebody else's.
+    pub(super) fn forget(mut self) {
+        self.interface = None;
+    }
+
     /// Removes it, unless somebody else uses it.
     pub(super) fn remove(mut self) -> io::Result<()> {
         self.interface
@@ -84,11 +92,38 @@ fn remove(interface: &Interface) -> io::Result<()> {
     }
 }
 
+/// Whether a program is a filter on this side of an interface.
+pub(super) fn has(interface: &Interface, side: TcAttachType, program: u32) -> io::Result<bool> {
+    let side = if side == TcAttachType::Ingress {
+        INGRESS
+    } else {
+        EGRESS
+    };
+    match filters(interface, side) {
+        Ok(filters) => Ok(filters.iter().any(|filter| runs(filter, program))),
+        Err(error) if Interface::is_gone(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn runs(filter: &RouteNetlinkMessage, program: u32) -> bool {
+    let RouteNetlinkMessage::NewTrafficFilter(filter) = filter else {
+        return false;
+    };
+    let id = TcOption::Bpf(TcFilterBpfOption::ProgId(program));
+    filter.attributes.iter().any(
+        |attribute| matches!(attribute, TcAttribute::Options(options) if options.contains(&id)),
+    )
+}
+
+fn filters(interface: &Interface, side: TcHandle) -> io::Result<Vec<RouteNetlinkMessage>> {
+    let question = message(interface, side, TcHandle::UNSPEC);
+    request(RouteNetlinkMessage::GetTrafficFilter(question), NLM_F_DUMP)
+}
+
 fn remove_if_empty(interface: &Interface) -> io::Result<()> {
     for side in [INGRESS, EGRESS] {
-        let filters = message(interface, side, TcHandle::UNSPEC);
-        let filters = RouteNetlinkMessage::GetTrafficFilter(filters);
-        if !request(filters, NLM_F_DUMP)?.is_empty() {
+        if !filters(interface, side)?.is_empty() {
             return Ok(());
         }
     }

@@ -1,11 +1,13 @@
 //! The packet programs in the kernel: loaded, attached, read, detached.
 
 mod attach;
+mod changes;
 mod clsact;
 mod error;
 mod interface;
 mod load;
 mod netlink;
+mod presence;
 mod scope;
 
 use aya::{
@@ -17,11 +19,14 @@ use filter_common::{
     policy::{Configuration, INTERFACE_PROBES, MOST_INTERFACES, UNSERVED},
 };
 
-use self::{attach::Links, interface::Interface};
+use self::attach::Links;
 pub use self::{
     attach::{Attached, Hook},
+    changes::Changes,
     error::DatapathError,
+    interface::{Condition, Interface, LinkState},
     load::OBJECT,
+    presence::{Loss, Presence},
 };
 use crate::{counters::Counters, settings::Settings};
 
@@ -33,23 +38,40 @@ pub struct Datapath {
     ebpf: Ebpf,
     settings: Settings,
     configuration: Configuration,
-    served: Vec<Served>,
+    named: Vec<Named>,
     interfaces: Array<MapData, u32>,
     counters: PerCpuArray<MapData, Tallies>,
+}
+
+/// An interface to serve, which whoever has the name is.
+struct Named {
+    name: String,
+    served: Option<Served>,
+    /// What was counted on those that had the name before.
+    before: Counters,
+    losses: u64,
+    /// Why it could not be attached to.
+    trouble: Option<String>,
 }
 
 struct Served {
     interface: Interface,
     /// Of the map of counters.
     entry: u32,
+    /// What was counted there before.
+    baseline: Counters,
     links: Links,
 }
 
 /// What serves one interface.
 #[derive(Clone, Debug)]
 pub struct Attachment {
-    /// The interface's name.
+    /// The name that it was given with.
     pub interface: String,
+    /// The kernel's number of it.
+    pub index: u32,
+    /// What it let through then.
+    pub condition: Condition,
     /// The programs, arriving packets first.
     pub attached: Vec<Attached>,
     /// Why the ingress hook is not a better one.
@@ -59,9 +81,9 @@ pub struct Attachment {
 /// The counters of one interface, summed over all CPUs.
 #[derive(Clone, Debug)]
 pub struct InterfaceCounters {
-    /// The interface's name.
+    /// The name that it was given with.
     pub interface: String,
-    /// Since the programs were loaded.
+    /// Since the programs were loaded, on whatever has had the name.
     pub counters: Counters,
 }
 
@@ -79,7 +101,7 @@ impl Datapath {
             ebpf,
             settings: settings.clone(),
             configuration,
-            served: Vec::new(),
+            named: Vec::new(),
             interfaces,
             counters,
         })
@@ -93,33 +115,53 @@ impl Datapath {
     /// Where the interface cannot be served as the settings ask; then nothing is attached
     /// to it.
     pub fn attach(&mut self, interface: &str) -> Result<Attachment, DatapathError> {
-        let interface = Interface::find(interface)?;
+        let attached = self.serve(interface);
+        let known = self.named.iter_mut().find(|named| named.name == interface);
+        match (attached, known) {
+            (Ok(served), Some(named)) => Ok(named.set(served)),
+            (Ok(served), None) => {
+                let mut named = Named::new(interface);
+                let attachment = named.set(served);
+                self.named.push(named);
+                Ok(attachment)
+            }
+            (Err(error), known) => {
+                if let Some(named) = known {
+                    let is_there = !matches!(error, DatapathError::NoInterface(_));
+                    named.trouble = is_there.then(|| error.to_string());
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn serve(&mut self, name: &str) -> Result<Served, DatapathError> {
+        let interface = Interface::find(name)?;
         if self
-            .served
-            .iter()
+            .served()
             .any(|served| served.interface.index == interface.index)
         {
             return Err(DatapathError::Twice(interface.name));
         }
         // Before the programs see its first packet.
-        let entry = self.claim_entry(&interface)?;
-        let links = match Links::attach(&mut self.ebpf, &interface, &self.settings) {
-            Ok(links) => links,
-            Err(error) => {
+        let (entry, baseline) = self.claim_entry(&interface)?;
+        let attached = Links::attach(&mut self.ebpf, &interface, &self.settings);
+        // Another may have got the name meanwhile, and some of the programs.
+        let has_name = Interface::find(name).is_ok_and(|now| now.index == interface.index);
+        match attached {
+            Ok(links) if has_name => Ok(Served {
+                interface,
+                entry,
+                baseline,
+                links,
+            }),
+            other => {
                 // What went wrong first is what has to be said.
                 drop(self.set_owner(entry, 0));
-                return Err(error);
+                let error = other.err().filter(|_| has_name);
+                Err(error.unwrap_or_else(|| DatapathError::NoInterface(name.to_owned())))
             }
-        };
-        self.served.push(Served {
-            interface,
-            entry,
-            links,
-        });
-        Ok(self
-            .served
-            .last()
-            .map_or_else(|| unreachable!(), Served::attachment))
+        }
     }
 
     /// What was fixed in the programs when they were loaded.
@@ -131,7 +173,7 @@ impl Datapath {
     /// What is attached where.
     #[must_use]
     pub fn attachments(&self) -> Vec<Attachment> {
-        self.served.iter().map(Served::attachment).collect()
+        self.named.iter().filter_map(Named::attachment).collect()
     }
 
     /// Reads the counters of every interface.
@@ -140,19 +182,18 @@ impl Datapath {
     ///
     /// Where the kernel does not give them.
     pub fn counters(&self) -> Result<Vec<InterfaceCounters>, DatapathError> {
-        self.served
+        self.named
             .iter()
-            .map(
-                |Served {
-                     interface, entry, ..
-                 }| {
-                    let counters = self.entry(*entry)?;
-                    Ok(InterfaceCounters {
-                        interface: interface.name.clone(),
-                        counters,
-                    })
-                },
-            )
+            .map(|named| {
+                let mut counters = named.before;
+                if let Some(served) = &named.served {
+                    counters += Self::read(&self.counters, served.entry)?.since(&served.baseline);
+                }
+                Ok(InterfaceCounters {
+                    interface: named.name.clone(),
+                    counters,
+                })
+            })
             .collect()
     }
 
@@ -163,7 +204,7 @@ impl Datapath {
     ///
     /// Where the kernel does not give it.
     pub fn unserved_counters(&self) -> Result<Counters, DatapathError> {
-        self.entry(UNSERVED)
+        Self::read(&self.counters, UNSERVED)
     }
 
     /// The object with its programs and its other maps.
@@ -180,7 +221,7 @@ impl Datapath {
         let mut first = Ok(());
         for Served {
             interface, links, ..
-        } in self.served.drain(..)
+        } in self.named.drain(..).filter_map(|named| named.served)
         {
             if let Err(error) = links.detach()
                 && first.is_ok()
@@ -194,10 +235,16 @@ impl Datapath {
         first
     }
 
-    fn entry(&self, entry: u32) -> Result<Counters, DatapathError> {
+    fn served(&self) -> impl Iterator<Item = &Served> {
+        self.named.iter().filter_map(|named| named.served.as_ref())
+    }
+
+    fn read(
+        counters: &PerCpuArray<MapData, Tallies>,
+        entry: u32,
+    ) -> Result<Counters, DatapathError> {
         let mut sum = Counters::default();
-        let values = self
-            .counters
+        let values = counters
             .get(&entry, 0)
             .map_err(|error| DatapathError::Map {
                 map: "COUNTERS",
@@ -209,16 +256,17 @@ impl Datapath {
         Ok(sum)
     }
 
-    /// Takes the first free entry of those that the programs look at.
-    fn claim_entry(&mut self, interface: &Interface) -> Result<u32, DatapathError> {
-        let taken =
-            |entry| entry == UNSERVED || self.served.iter().any(|served| served.entry == entry);
+    /// Takes the first free entry of those that the programs look at; gives it with what was
+    /// counted there before.
+    fn claim_entry(&mut self, interface: &Interface) -> Result<(u32, Counters), DatapathError> {
+        let taken = |entry| entry == UNSERVED || self.served().any(|served| served.entry == entry);
         let entry = (0..INTERFACE_PROBES)
             .map(|probe| interface.index.wrapping_add(probe) % MOST_INTERFACES)
             .find(|&entry| !taken(entry))
             .ok_or_else(|| DatapathError::TooManyInterfaces(interface.name.clone()))?;
+        let baseline = Self::read(&self.counters, entry)?;
         self.set_owner(entry, interface.index)?;
-        Ok(entry)
+        Ok((entry, baseline))
     }
 
     fn set_owner(&mut self, entry: u32, index: u32) -> Result<(), DatapathError> {
@@ -231,13 +279,36 @@ impl Datapath {
     }
 }
 
-impl Served {
-    fn attachment(&self) -> Attachment {
-        Attachment {
-            interface: self.interface.name.clone(),
-            attached: self.links.attached.clone(),
-            note: self.links.note.clone(),
+impl Named {
+    fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            served: None,
+            before: Counters::default(),
+            losses: 0,
+            trouble: None,
         }
+    }
+
+    fn set(&mut self, served: Served) -> Attachment {
+        self.trouble = None;
+        served_as(&self.name, self.served.insert(served))
+    }
+
+    fn attachment(&self) -> Option<Attachment> {
+        self.served
+            .as_ref()
+            .map(|served| served_as(&self.name, served))
+    }
+}
+
+fn served_as(name: &str, served: &Served) -> Attachment {
+    Attachment {
+        interface: name.to_owned(),
+        index: served.interface.index,
+        condition: served.interface.condition,
+        attached: served.links.attached.clone(),
+        note: served.links.note.clone(),
     }
 }
 

@@ -3,8 +3,9 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _},
-    process::{Child, Command, ExitStatus, Output, Stdio},
+    io::{BufRead as _, BufReader},
+    process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio},
+    sync::mpsc::{self, Receiver},
     thread,
     time::{Duration, Instant},
 };
@@ -23,14 +24,27 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// A `lastack run` that has attached.
 pub(crate) struct Instance {
     child: Child,
-    stdout: Option<BufReader<std::process::ChildStdout>>,
-    attached: Vec<Value>,
+    lines: Receiver<Value>,
+    /// What it said when it had attached.
+    pub(crate) attached: Vec<Value>,
 }
 
 impl Instance {
     /// Starts it with JSON output, and waits until it says that it has attached to all of
     /// `interfaces`.
     pub(crate) fn start(namespace: &Namespace, interfaces: &[&str], options: &[&str]) -> Self {
+        let mut instance = Self::launch(namespace, interfaces, options);
+        for interface in interfaces {
+            let line = instance.line();
+            assert_eq!(line["type"], "attached", "{line}");
+            assert_eq!(line["iface"], *interface, "{line}");
+            instance.attached.push(line);
+        }
+        instance
+    }
+
+    /// Starts it with JSON output.
+    pub(crate) fn launch(namespace: &Namespace, interfaces: &[&str], options: &[&str]) -> Self {
         let mut command = lastack(&["run", "--output", "json"]);
         for interface in interfaces {
             command.args(["--iface", interface]);
@@ -40,19 +54,12 @@ impl Instance {
             .env("RUST_LOG", "warn")
             .stdout(Stdio::piped());
         let mut child = namespace.spawn(command).unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut instance = Self {
+        let lines = lines(child.stdout.take().unwrap());
+        Self {
             child,
-            stdout: Some(stdout),
+            lines,
             attached: Vec::new(),
-        };
-        for interface in interfaces {
-            let line = instance.line();
-            assert_eq!(line["type"], "attached", "{line}");
-            assert_eq!(line["iface"], *interface, "{line}");
-            instance.attached.push(line);
         }
-        instance
     }
 
     /// The hooks that it has attached to, by its own word.
@@ -65,27 +72,52 @@ impl Instance {
     }
 
     /// The next line of its output.
-    fn line(&mut self) -> Value {
-        let mut line = String::new();
-        self.stdout.as_mut().unwrap().read_line(&mut line).unwrap();
-        assert!(!line.is_empty(), "lastack run ended early");
-        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line}: {error}"))
+    pub(crate) fn line(&self) -> Value {
+        let line = self.lines.recv_timeout(DEADLINE);
+        line.expect("lastack run goes on, and says something")
+    }
+
+    /// The next line of its output that tells an event rather than counters.
+    pub(crate) fn event(&self) -> Value {
+        let start = Instant::now();
+        loop {
+            let line = self.line();
+            if line["type"] != "counters" {
+                return line;
+            }
+            assert!(start.elapsed() < DEADLINE, "nothing but counters: {line}");
+        }
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id().try_into().unwrap());
+        kill(pid, signal).unwrap();
     }
 
     /// Sends a signal, waits for the end, and gives the status and the rest of the output.
     pub(crate) fn stop(mut self, signal: Signal) -> (ExitStatus, Vec<Value>) {
-        let pid = Pid::from_raw(self.child.id().try_into().unwrap());
-        kill(pid, signal).unwrap();
-        let mut rest = String::new();
-        self.stdout
-            .take()
-            .unwrap()
-            .read_to_string(&mut rest)
-            .unwrap();
-        let status = self.child.wait().unwrap();
-        let lines = rest.lines().map(|line| serde_json::from_str(line).unwrap());
-        (status, lines.collect())
+        self.signal(signal);
+        let rest = self.lines.iter().collect();
+        (self.child.wait().unwrap(), rest)
     }
+}
+
+/// What a process prints, until it ends.
+fn lines(stdout: ChildStdout) -> Receiver<Value> {
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stdout).lines() {
+            let line = line.unwrap();
+            let value = serde_json::from_str(&line).unwrap_or_else(|error| {
+                panic!("{line}: {error}");
+            });
+            if sender.send(value).is_err() {
+                return;
+            }
+        }
+    });
+    lines
 }
 
 impl Drop for Instance {

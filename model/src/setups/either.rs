@@ -13,7 +13,11 @@ pub(super) fn limit(base: &Setup) -> Setup {
         filter: R1_AND_R2,
         closes_first: true,
         forgets: true,
-        limits: Limits { losses: 1, ..NEVER },
+        limits: Limits {
+            copies: 1,
+            early: 1,
+            ..NEVER
+        },
         ..*base
     }
 }
