@@ -4,7 +4,7 @@ use std::{
     fs,
     net::IpAddr,
     path::PathBuf,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -15,15 +15,19 @@ use filter_user::lab::{
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use super::{Instance, tool};
+use super::{Instance, tool, wait_until};
 
 /// Of the file that is fetched.
 const OCTETS: usize = 64 << 20;
 /// What iperf3 sends in each direction.
 const STREAM: &str = "64M";
 
-/// nginx and iperf3 in the server's namespace, which takes them with it.
+const HTTP: u16 = 80;
+const IPERF: u16 = 5201;
+
+/// nginx and iperf3 in the server's namespace.
 pub(crate) struct Servers {
+    programs: [Child; 2],
     directory: Directory,
     content: Vec<u8>,
 }
@@ -46,11 +50,17 @@ impl Servers {
             .arg("-c")
             .arg(directory.0.join("conf"))
             .stderr(Stdio::null());
-        namespace.spawn(nginx).unwrap();
         let mut iperf = Command::new("iperf3");
         iperf.arg("--server").stdout(Stdio::null());
-        namespace.spawn(iperf).unwrap();
-        Self { directory, content }
+        let programs = [nginx, iperf].map(|program| namespace.spawn(program).unwrap());
+        for port in [HTTP, IPERF] {
+            wait_until("the servers listen", || is_listening(namespace, port));
+        }
+        Self {
+            programs,
+            directory,
+            content,
+        }
     }
 
     /// A host fetches a file and streams both ways, over both families; all comes as it was sent.
@@ -64,7 +74,7 @@ impl Servers {
                 let report = tool(host, "iperf3", &arguments);
                 let report: Value = serde_json::from_str(&report).unwrap();
                 let received = report["end"]["sum_received"]["bytes"].as_u64();
-                assert!(received >= Some(60 << 20), "{report}");
+                assert!(received >= Some(32 << 20), "{report}");
             }
         }
     }
@@ -75,8 +85,7 @@ impl Servers {
             IpAddr::V4(address) => format!("http://{address}/file"),
             IpAddr::V6(address) => format!("http://[{address}]/file"),
         };
-        let options = "--silent --show-error --fail --globoff --max-time 30 \
-                       --retry 5 --retry-connrefused --retry-delay 1 --output";
+        let options = "--silent --show-error --fail --globoff --max-time 20 --output";
         let mut arguments: Vec<_> = options.split_whitespace().collect();
         arguments.extend([fetched.to_str().unwrap(), &url]);
         tool(host, "curl", &arguments);
@@ -84,6 +93,15 @@ impl Servers {
             fs::read(&fetched).unwrap() == self.content,
             "{url} came with other content"
         );
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        for program in &mut self.programs {
+            program.kill().ok();
+            program.wait().ok();
+        }
     }
 }
 
@@ -107,6 +125,13 @@ pub(crate) fn assert_unharmed(
             assert_eq!(counters["packets"][reason], 0, "{counters}");
         }
     }
+}
+
+fn is_listening(namespace: &Namespace, port: u16) -> bool {
+    // Local address, remote address, state (TCP_LISTEN).
+    let wanted = format!(":{port:04X} 00000000000000000000000000000000:0000 0A");
+    let sockets = namespace.run(|| fs::read_to_string("/proc/thread-self/net/tcp6"));
+    sockets.unwrap().contains(&wanted)
 }
 
 /// A directory for temporary files that is removed in the end.
