@@ -50,7 +50,7 @@ impl Stream {
             .collect();
         self.json(
             "attached",
-            json!({"iface": attachment.interface, "hooks": hooks}),
+            json!({"iface": attachment.interface, "hooks": hooks, "note": attachment.note}),
         );
     }
 

@@ -2,6 +2,7 @@
 
 mod attach;
 mod clsact;
+pub(crate) mod driver;
 mod error;
 mod interface;
 mod load;

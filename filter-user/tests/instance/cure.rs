@@ -39,9 +39,7 @@ impl Cured {
 
     /// Spurious ACKs that were dropped at an interface.
     pub(crate) fn dropped(&self, interface: &str) -> u64 {
-        self.of(interface)["spurious_acks_dropped"]
-            .as_u64()
-            .unwrap()
+        dropped(self.of(interface))
     }
 
     /// Packets that a reason was given for at an interface.
@@ -78,7 +76,11 @@ pub(crate) fn assert_cured(
     options: &[&str],
 ) -> Cured {
     assert_eq!(resets(client), u64::from(CONNECTIONS), "the fault");
-    let instance = Instance::start(gateway, interfaces, options);
+    assert_cured_by(Instance::start(gateway, interfaces, options), client)
+}
+
+/// The same for an instance that has started.
+pub(crate) fn assert_cured_by(instance: Instance, client: &mut Client) -> Cured {
     let attached = instance.attached.clone();
     let outcomes = run(client);
     let (status, lines) = instance.stop(Signal::SIGINT);
@@ -88,15 +90,15 @@ pub(crate) fn assert_cured(
         assert!(outcome.intact && !outcome.read_error, "{outcome:?}");
         assert_eq!(outcome.bytes_read, outcome.bytes_expected);
     }
-    let is_last = |line: &&Value| line["type"] == "counters";
-    let counters: Vec<_> = lines
-        .into_iter()
-        .rev()
-        .filter(|line| is_last(&line))
-        .take(interfaces.len())
-        .collect();
+    let is_counters = |line: &Value| line["type"] == "counters";
+    let last = lines.into_iter().rev().filter(is_counters);
+    let counters: Vec<_> = last.take(attached.len()).collect();
     let cured = Cured { attached, counters };
-    let dropped = interfaces.iter().map(|interface| cured.dropped(interface));
+    let dropped = cured.counters.iter().map(dropped);
     assert_eq!(dropped.sum::<u64>(), u64::from(CONNECTIONS), "{cured:?}");
     cured
+}
+
+fn dropped(counters: &Value) -> u64 {
+    counters["spurious_acks_dropped"].as_u64().unwrap()
 }

@@ -9,7 +9,7 @@ use aya::{
     maps::PerCpuArray,
     programs::{
         LinkOrder, SchedClassifier, TcAttachType, Xdp, XdpMode,
-        tc::{NlOptions, TcAttachOptions},
+        tc::{self, NlOptions, TcAttachOptions},
     },
 };
 use filter_user::lab::namespace::Namespace;
@@ -36,8 +36,7 @@ pub(crate) struct Seen {
     pub(crate) longest: u64,
 }
 
-/// A program on one hook of an interface. It goes when this is dropped, unless it is a filter in
-/// clsact.
+/// A program on one hook of an interface. It goes when this is dropped; a clsact qdisc stays.
 pub(crate) struct Neighbour(Ebpf);
 
 /// Where on a TC hook it sits.
@@ -120,6 +119,10 @@ impl Neighbour {
             }),
         };
         namespace.run(move || {
+            if matches!(place, Place::Clsact(_)) {
+                // It may be there.
+                tc::qdisc_add_clsact(interface).ok();
+            }
             let mut ebpf = EbpfLoader::new().btf(None).load(&object).unwrap();
             let program: &mut SchedClassifier = ebpf.program_mut(NAME).unwrap().try_into().unwrap();
             program.load().unwrap();
