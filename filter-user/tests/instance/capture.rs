@@ -21,8 +21,9 @@ impl Capture {
     /// Starts it; when this returns, it listens.
     pub(crate) fn start(namespace: &Namespace, interface: &str, filter: &str) -> Self {
         let mut command = Command::new("tcpdump");
-        // No names, no times, absolute numbers; room for all that comes.
-        command.args(["-nntS", "-s", "128", "-B", "16384", "-i", interface, filter]);
+        // No names, no times, absolute numbers; nothing held back, and room for all that comes.
+        let options = "-nntS --immediate-mode -s 128 -B 16384 -i";
+        command.args(options.split(' ')).args([interface, filter]);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = namespace.spawn(command).unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
