@@ -85,15 +85,15 @@ pub(crate) fn assert_cured_by(instance: Instance, client: &mut Client) -> Cured 
     let outcomes = run(client);
     let (status, lines) = instance.stop(Signal::SIGINT);
     assert!(status.success(), "{status}");
-    for outcome in &outcomes {
-        assert_eq!(outcome.seen.resets, 0, "{outcome:?}");
-        assert!(outcome.intact && !outcome.read_error, "{outcome:?}");
-        assert_eq!(outcome.bytes_read, outcome.bytes_expected);
-    }
     let is_counters = |line: &Value| line["type"] == "counters";
     let last = lines.into_iter().rev().filter(is_counters);
     let counters: Vec<_> = last.take(attached.len()).collect();
     let cured = Cured { attached, counters };
+    for outcome in &outcomes {
+        let is_cured = outcome.seen.resets == 0 && !outcome.read_error;
+        assert!(is_cured && outcome.intact, "{outcome:?}: {cured:?}");
+        assert_eq!(outcome.bytes_read, outcome.bytes_expected);
+    }
     let dropped = cured.counters.iter().map(dropped);
     assert_eq!(dropped.sum::<u64>(), u64::from(CONNECTIONS), "{cured:?}");
     cured
