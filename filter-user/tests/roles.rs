@@ -14,9 +14,8 @@ use filter_user::lab::{
 };
 
 use instance::{
-    Instance,
     capture::Capture,
-    cure::{CONNECTIONS, assert_cured, resets},
+    cure::{self, CONNECTIONS, assert_cured, resets},
     tool,
     traffic::{self, Servers},
     wiring::Network,
@@ -61,7 +60,7 @@ fn resets_while_served(
     interface: &str,
     options: &[&str],
 ) -> u64 {
-    let _instance = Instance::start(gateway, &[interface], options);
+    let _instance = cure::start(gateway, &[interface], options);
     resets(client)
 }
 
