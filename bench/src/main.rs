@@ -1,7 +1,6 @@
 //! Measurements that take long and prove something by figures: `cargo xtask bench` and
 //! `cargo xtask loss` call it.
 
-mod assembly;
 mod document;
 mod effect;
 mod footprint;

@@ -50,7 +50,12 @@ impl Stream {
             .collect();
         self.event(
             "attached",
-            json!({"iface": attachment.interface, "ifindex": attachment.index, "hooks": hooks}),
+            json!({
+                "iface": attachment.interface,
+                "ifindex": attachment.index,
+                "hooks": hooks,
+                "note": attachment.note,
+            }),
         );
     }
 

@@ -12,24 +12,22 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Duration,
 };
 
 use filter_user::lab::{
-    client::{Client, Plan},
     namespace::Namespace,
-    server::Server,
-    topology::Topology,
+    topology::{Topology, WAN},
 };
-use nix::{
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::signal::Signal,
-};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tun_rs::{DeviceBuilder, Layer, SyncDevice};
 
-use instance::{Instance, tool};
-
-const CONNECTIONS: u16 = 16;
+use instance::{
+    cure::assert_cured,
+    tool,
+    wiring::{
+        BACK_BY_SECOND, BY_SECOND, Network, address_second, ip, route_to_clients, route_to_server,
+    },
+};
 
 /// Two point-to-point interfaces without an Ethernet header, and the wire between them.
 struct Tunnel {
@@ -87,72 +85,108 @@ fn carry(ends: &[SyncDevice; 2]) {
     }
 }
 
-/// Sends all between client and server through `interface` of both.
-fn route_through(topology: &Topology, interface: &str) {
-    for (namespace, destinations) in [
-        (&topology.gateway, ["203.0.113.2/32", "2001:db8::2/128"]),
-        (&topology.server, ["10.0.0.0/24", "fd00::/64"]),
-    ] {
-        for destination in destinations {
-            let route = ["route", "replace", destination, "dev", interface];
-            tool(namespace, "ip", &route);
-        }
-    }
+/// The client with the fault is cured on interfaces of the gateway, at these hooks of each.
+#[track_caller]
+fn assert_cured_at(network: &mut Network, interfaces: &[(&str, [&str; 2])], options: &[&str]) {
+    let mut client = network.client();
+    let names: Vec<_> = interfaces.iter().map(|(name, _)| *name).collect();
+    let cured = assert_cured(&network.topology.gateway, &mut client, &names, options);
+    let hooks: Vec<_> = interfaces.iter().flat_map(|(_, hooks)| hooks).collect();
+    assert_eq!(cured.hooks().iter().collect::<Vec<_>>(), hooks);
 }
 
-/// The client with the fault works through `interface`, served as `options` say: each of its
-/// spurious ACKs is dropped, nothing else, and no connection is reset.
-fn assert_cured_through(interface: &str, hooks: [&str; 2], options: &[&str]) {
-    let mut topology = Topology::new().unwrap();
+const TCX: [&str; 2] = ["tcx-ingress", "tcx-egress"];
+const XDP: [&str; 2] = ["xdp-native", "tcx-egress"];
+
+fn cured_on_tun(hooks: [&str; 2], options: &[&str]) {
+    let mut network = Network::new();
+    let topology = &network.topology;
     let _tunnel = Tunnel::between(&topology.gateway, &topology.server);
-    route_through(&topology, interface);
-    let _server = Server::start(&topology.server).unwrap();
-    let mut client = Client::new(topology.add_client().unwrap()).unwrap();
-    let plan = Plan {
-        connections: CONNECTIONS,
-        spurious_ack_after: Some(Duration::from_millis(200)),
-        response: 16_384,
-        reading: Duration::from_millis(400),
-        timeout: Duration::from_secs(30),
-    };
-
-    let unprotected = client.run(&plan, &mut |_| {}).unwrap();
-    let resets = |outcomes: &[filter_user::lab::client::Outcome]| {
-        let resets = outcomes.iter().filter(|outcome| outcome.seen.resets > 0);
-        resets.count()
-    };
-    assert_eq!(resets(&unprotected), usize::from(CONNECTIONS), "the fault");
-
-    let instance = Instance::start(&topology.gateway, &[interface], options);
-    let attached = instance.hooks();
-    assert_eq!(attached, hooks);
-    let outcomes = client.run(&plan, &mut |_| {}).unwrap();
-    let (status, lines) = instance.stop(Signal::SIGINT);
-    assert!(status.success(), "{status}");
-    assert_eq!(resets(&outcomes), 0);
-    for outcome in &outcomes {
-        assert!(outcome.intact && !outcome.read_error, "{outcome:?}");
-        assert_eq!(outcome.bytes_read, outcome.bytes_expected);
-    }
-    let sent: u64 = outcomes
-        .iter()
-        .map(|outcome| outcome.seen.spurious_acks)
-        .sum();
-    assert_eq!(sent, u64::from(CONNECTIONS));
-    let counters = lines.iter().rfind(|line| line["type"] == "counters");
-    assert_eq!(counters.unwrap()["spurious_acks_dropped"], sent);
+    route_to_server(topology, ["dev tun0"; 2]);
+    route_to_clients(topology, ["dev tun0"; 2]);
+    assert_cured_at(&mut network, &[("tun0", hooks)], options);
 }
 
 #[test]
 fn on_a_tun_interface_tcx_cures() {
-    assert_cured_through("tun0", ["tcx-ingress", "tcx-egress"], &[]);
+    cured_on_tun(TCX, &[]);
 }
 
 #[test]
 fn on_a_tun_interface_clsact_cures() {
-    assert_cured_through(
-        "tun0",
-        ["clsact-ingress", "clsact-egress"],
-        &["--tc-mode", "clsact"],
+    let clsact = ["clsact-ingress", "clsact-egress"];
+    cured_on_tun(clsact, &["--tc-mode", "clsact"]);
+}
+
+/// Makes the gateway reach the server by an interface on top of its uplink.
+fn on_top(network: &Network, lines: &[&str], interface: &str) {
+    let addresses = [
+        "address flush dev wan0".to_owned(),
+        format!("link set {interface} up"),
+        format!("address add 203.0.113.1/24 dev {interface}"),
+        format!("-6 address add 2001:db8::1/64 dev {interface} nodad"),
+    ];
+    ip(&network.topology.gateway, lines);
+    ip(
+        &network.topology.gateway,
+        &addresses.each_ref().map(String::as_str),
     );
+}
+
+const BRIDGE: [&str; 2] = ["link add br0 type bridge", "link set wan0 master br0"];
+
+#[test]
+fn a_bridge_is_served_by_tc() {
+    let mut network = Network::new();
+    on_top(&network, &BRIDGE, "br0");
+    assert_cured_at(&mut network, &[("br0", TCX)], &[]);
+}
+
+#[test]
+fn a_bridge_port_is_served_by_xdp() {
+    let mut network = Network::new();
+    on_top(&network, &BRIDGE, "br0");
+    assert_cured_at(&mut network, &[(WAN, XDP)], &[]);
+}
+
+const MACVLAN: [&str; 1] = ["link add mv0 link wan0 type macvlan mode bridge"];
+
+#[test]
+fn a_macvlan_is_served_by_tc() {
+    let mut network = Network::new();
+    on_top(&network, &MACVLAN, "mv0");
+    assert_cured_at(&mut network, &[("mv0", TCX)], &[]);
+}
+
+#[test]
+fn the_interface_below_a_macvlan_is_served_by_xdp() {
+    let mut network = Network::new();
+    on_top(&network, &MACVLAN, "mv0");
+    assert_cured_at(&mut network, &[(WAN, XDP)], &[]);
+}
+
+#[test]
+fn a_vxlan_is_served_by_tc() {
+    let mut network = Network::new();
+    let Topology {
+        gateway, server, ..
+    } = &network.topology;
+    for (namespace, local, remote) in [
+        (gateway, "203.0.113.1", "203.0.113.3"),
+        (server, "203.0.113.3", "203.0.113.1"),
+    ] {
+        ip(
+            namespace,
+            &[
+                &format!("link add vx0 type vxlan id 7 local {local} remote {remote} dstport 4789"),
+                "link set vx0 up",
+            ],
+        );
+    }
+    // The server's own address is behind the tunnel, so its end has another.
+    ip(server, &["address add 203.0.113.3/24 dev server0"]);
+    address_second(&network.topology, ("vx0", "vx0"));
+    route_to_server(&network.topology, BY_SECOND);
+    route_to_clients(&network.topology, BACK_BY_SECOND);
+    assert_cured_at(&mut network, &[("vx0", TCX)], &[]);
 }

@@ -2,15 +2,10 @@
 //! bpftool and tc.
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
-#![expect(
-    clippy::zombie_processes,
-    reason = "a namespace takes its processes with it"
-)]
 
 mod instance;
 
 use std::{
-    fs,
     process::{Command, Stdio},
     time::Duration,
 };
@@ -19,11 +14,15 @@ use filter_user::lab::{
     client::{Client, Plan},
     namespace::Namespace,
     server::{self, Server},
-    topology::{LAN, SERVER_V4, SERVER_V6, Topology, WAN},
+    topology::{LAN, Topology, WAN},
 };
 use nix::sys::signal::Signal;
 
-use instance::{Instance, hooks, sample, tool, wait_until};
+use instance::{
+    Instance, hooks, sample, tool,
+    traffic::{self, Servers},
+    wait_until,
+};
 
 const CONNECTIONS: u16 = 24;
 const METRICS: &str = "http://127.0.0.1:9433/metrics";
@@ -259,83 +258,11 @@ fn decisions_are_logged_from_the_kernel_if_asked_for() {
 
 #[test]
 fn nginx_curl_and_iperf3_lose_nothing_through_a_served_gateway() {
-    const OCTETS: usize = 64 << 20;
     let mut topology = Topology::new().unwrap();
     let host = topology.add_host().unwrap();
-    let directory = std::env::temp_dir().join(format!("lastack-test-{}", std::process::id()));
-    fs::create_dir_all(&directory).unwrap();
-    let _cleanup = Directory(directory.clone());
-    let content: Vec<u8> = (0..=250).cycle().take(OCTETS).collect();
-    fs::write(directory.join("file"), &content).unwrap();
-    let configuration = format!(
-        "daemon off; master_process off; pid {0}/pid; error_log {0}/error; events {{}}
-         http {{ access_log off; client_body_temp_path {0}/a; proxy_temp_path {0}/b;
-                 fastcgi_temp_path {0}/c; uwsgi_temp_path {0}/d; scgi_temp_path {0}/e;
-                 server {{ listen 80; listen [::]:80; root {0}; }} }}",
-        directory.display()
-    );
-    fs::write(directory.join("conf"), configuration).unwrap();
-    let mut nginx = Command::new("nginx");
-    nginx
-        .arg("-c")
-        .arg(directory.join("conf"))
-        .stderr(Stdio::null());
-    let _nginx = topology.server.spawn(nginx).unwrap();
-    let mut iperf = Command::new("iperf3");
-    iperf.arg("--server").stdout(Stdio::null());
-    let _iperf = topology.server.spawn(iperf).unwrap();
-    let interface: &str = Box::leak(host.gateway_interface.clone().into_boxed_str());
-
+    let servers = Servers::start(&topology.server);
     // Both sides at once, in both directions, over both families.
-    let instance = Instance::start(&topology.gateway, &[WAN, interface], &[]);
-    for address in [SERVER_V4.to_string(), format!("[{SERVER_V6}]")] {
-        let file = directory.join("fetched");
-        for _ in 0..3 {
-            let url = format!("http://{address}/file");
-            let retry = ["--retry", "5", "--retry-connrefused", "--retry-delay", "1"];
-            let mut curl = vec![
-                "--silent",
-                "--show-error",
-                "--fail",
-                "--globoff",
-                "--output",
-            ];
-            curl.extend([file.to_str().unwrap(), &url]);
-            curl.extend(retry);
-            tool(&host.namespace, "curl", &curl);
-            assert!(
-                fs::read(&file).unwrap() == content,
-                "{url} came with other content"
-            );
-        }
-        let address = address.trim_matches(['[', ']']).to_owned();
-        for reverse in [&[][..], &["--reverse"]] {
-            let mut arguments = vec!["--client", &address, "--time", "1", "--json"];
-            arguments.extend(reverse);
-            let report = tool(&host.namespace, "iperf3", &arguments);
-            let report: serde_json::Value = serde_json::from_str(&report).unwrap();
-            assert!(
-                report["end"]["sum_received"]["bytes"].as_u64() > Some(1 << 20),
-                "{report}"
-            );
-        }
-    }
-    let metrics = scrape(&topology.gateway);
-    let dropped: u64 = metrics
-        .lines()
-        .filter(|line| {
-            line.starts_with("lastack_spurious_acks_total") || line.contains("suppressed")
-        })
-        .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
-        .sum();
-    assert_eq!(dropped, 0, "{metrics}");
-    assert!(instance.stop(Signal::SIGTERM).0.success());
-}
-
-struct Directory(std::path::PathBuf);
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).ok();
-    }
+    let interfaces = [WAN, &host.gateway_interface];
+    let served = (&topology.gateway, &interfaces[..], &[][..]);
+    traffic::assert_unharmed(served, (&servers, &host.namespace));
 }

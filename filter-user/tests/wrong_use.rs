@@ -102,6 +102,30 @@ fn xdp_on_an_interface_without_an_ethernet_header_is_refused() {
 }
 
 #[test]
+fn native_xdp_that_a_driver_has_not_is_refused_by_the_driver_s_name() {
+    let topology = Topology::new().unwrap();
+    for (interface, driver, options) in [
+        ("br9", "bridge", "type bridge"),
+        ("mv9", "macvlan", "link wan0 type macvlan"),
+        ("vx9", "vxlan", "type vxlan id 9 dstport 4789"),
+    ] {
+        let mut add = vec!["link", "add", interface];
+        add.extend(options.split(' '));
+        tool(&topology.gateway, "ip", &add);
+        let native = ["--iface", interface, "--xdp-mode", "native"];
+        let driver = format!("(driver {driver})");
+        let says = [interface, &driver, "native mode", "--ingress tc"];
+        assert_refused(&topology, run(&native), 1, &says);
+        assert_refused(
+            &topology,
+            run(&[&native[..], &["--ingress", "xdp"]].concat()),
+            1,
+            &says,
+        );
+    }
+}
+
+#[test]
 fn an_interface_that_vanished_is_no_error_at_the_end() {
     let topology = Topology::new().unwrap();
     let gateway = &topology.gateway;

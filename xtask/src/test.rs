@@ -21,8 +21,9 @@ pub(crate) struct Arguments {
 }
 
 /// What the tests run against real traffic.
-const TOOLS: [Tool; 7] = [
+const TOOLS: [Tool; 8] = [
     ("ip", "iproute2"),
+    ("ethtool", "ethtool"),
     ("nft", "nftables"),
     ("bpftool", "bpftool"),
     ("tcpdump", "tcpdump"),

@@ -10,7 +10,7 @@ use aya::{
 };
 use object::{SectionKind, SymbolKind};
 
-use crate::assembly::{self, EXIT, MOVE_32, add, instruction};
+use assembly::{self, EXIT, MOVE_32, add, instruction};
 
 const TCX_NEXT: u32 = u32::MAX;
 

@@ -15,7 +15,7 @@ use nix::{
 };
 use object::{SectionKind, SymbolKind};
 
-use crate::assembly::{
+use assembly::{
     self, ADD_64, CALL, EXIT, JUMP_GREATER, LOAD_WORD, MOVE_32, MOVE_64, add, instruction,
 };
 

@@ -11,14 +11,10 @@ use aya::{
     maps::ProgramArray,
     programs::{ProgramFd, SchedClassifier, Xdp},
 };
-use object::{
-    SectionKind, SymbolKind,
-    elf::R_BPF_64_64,
-    write::{Relocation, RelocationFlags},
-};
+use object::{SectionKind, SymbolKind};
 
 use super::kernel::Program;
-use crate::assembly::{
+use assembly::{
     self, ADD_32, ADD_64, CALL, EXIT, JUMP_GREATER, LOAD_IMMEDIATE_64, LOAD_WORD, MOVE_32, MOVE_64,
     STORE_WORD, add, instruction,
 };
@@ -144,14 +140,10 @@ fn step(program: Program, Step { word, add }: Step) -> Vec<u8> {
 
 /// An object file as a compiler would have made it.
 fn object(program: Program, taken: Step) -> Result<Vec<u8>> {
+    const PROG_ARRAY: u32 = 3;
+
     let mut object = assembly::object();
-    let maps = object.add_section(Vec::new(), b"maps".to_vec(), SectionKind::Data);
-    // struct bpf_map_def: BPF_MAP_TYPE_PROG_ARRAY, octets of key and value, entries.
-    let definition: Vec<u8> = [3_u32, 4, 4, 1, 0, 0, 0]
-        .into_iter()
-        .flat_map(u32::to_le_bytes)
-        .collect();
-    let next = add(&mut object, maps, NEXT, SymbolKind::Data, &definition);
+    let next = assembly::add_map(&mut object, NEXT, (PROG_ARRAY, 4, 1));
     let code = object.add_section(Vec::new(), program.section().into(), SectionKind::Text);
     add(
         &mut object,
@@ -162,17 +154,6 @@ fn object(program: Program, taken: Step) -> Result<Vec<u8>> {
     );
     let text = step(program, taken);
     let symbol = add(&mut object, code, "step", SymbolKind::Text, &text);
-    let offset = object.symbol(symbol).value + MAP_LOAD * 8;
-    object.add_relocation(
-        code,
-        Relocation {
-            offset,
-            symbol: next,
-            addend: 0,
-            flags: RelocationFlags::Elf {
-                r_type: R_BPF_64_64,
-            },
-        },
-    )?;
+    assembly::load_map(&mut object, code, symbol, MAP_LOAD, next)?;
     Ok(object.write()?)
 }

@@ -16,9 +16,14 @@ use aya::{
 use filter_common::wire::Link;
 use log::debug;
 
-use super::{DatapathError, clsact::Clsact, error::kernel_answer, interface::Interface};
+use super::{
+    DatapathError, clsact::Clsact, driver::driver, error::kernel_answer, interface::Interface,
+};
 use crate::settings::{Ingress, Settings, TcMode, XdpMode};
 
+/// The priority in clsact before which there is none. Of programs that share it, the one that came
+/// last runs first.
+const CLSACT_FIRST: u16 = 1;
 /// The priority in clsact behind which nobody puts anything: filters that are given none
 /// start at 49152 and go down.
 const CLSACT_LAST: u16 = 65_000;
@@ -152,6 +157,7 @@ impl Links {
                 }
                 _ => DatapathError::Xdp {
                     interface: interface.name.clone(),
+                    driver: driver(&interface.name).unwrap_or_else(|| "unknown".to_owned()),
                     mode: name,
                     error,
                 },
@@ -183,34 +189,17 @@ impl Links {
             hook: hook.as_str(),
             error,
         };
-        let options = if tcx {
-            // Last at egress, where packets are as they leave, and first at ingress.
-            TcAttachOptions::TcxOrder(if side == TcAttachType::Ingress {
-                LinkOrder::first()
-            } else {
-                LinkOrder::last()
-            })
-        } else {
-            if self.clsact.is_none() {
-                self.clsact = Clsact::ensure(interface).map_err(failed)?;
-            }
-            TcAttachOptions::Netlink(NlOptions {
-                // The kernel puts a filter without a priority before all others.
-                priority: if side == TcAttachType::Ingress {
-                    0
-                } else {
-                    CLSACT_LAST
-                },
-                ..NlOptions::default()
-            })
-        };
+        if !tcx && self.clsact.is_none() {
+            self.clsact = Clsact::ensure(interface).map_err(failed)?;
+        }
         load(ebpf, &[name])?;
         let program: &mut SchedClassifier = typed(ebpf, name)?;
-        let attach = |program: &mut SchedClassifier| {
-            let id = program.attach_with_options(&interface.name, side, options)?;
-            program.take_link(id)
+        let link = if tcx {
+            attach_tcx(program, interface, side)
+        } else {
+            attach_filter(program, interface, side)
         };
-        let link = attach(program).map_err(|error| failed(kernel_answer(error)))?;
+        let link = link.map_err(failed)?;
         let program_id = program_id(program.info())?;
         self.tc.push(TcLink {
             side,
@@ -253,6 +242,56 @@ pub(super) fn uses_tcx(mode: TcMode) -> bool {
     }
 }
 
+/// Last at egress, where packets are as they leave, and first at ingress.
+fn attach_tcx(
+    program: &mut SchedClassifier,
+    interface: &Interface,
+    side: TcAttachType,
+) -> io::Result<SchedClassifierLink> {
+    let order = if side == TcAttachType::Ingress {
+        LinkOrder::first()
+    } else {
+        LinkOrder::last()
+    };
+    attach_as(program, interface, side, TcAttachOptions::TcxOrder(order))
+}
+
+/// The same in clsact.
+fn attach_filter(
+    program: &mut SchedClassifier,
+    interface: &Interface,
+    side: TcAttachType,
+) -> io::Result<SchedClassifierLink> {
+    let mut attach = |priority| {
+        let options = NlOptions {
+            priority,
+            ..NlOptions::default()
+        };
+        attach_as(program, interface, side, TcAttachOptions::Netlink(options))
+    };
+    if side != TcAttachType::Ingress {
+        return attach(CLSACT_LAST);
+    }
+    match attach(CLSACT_FIRST).map_err(|error| (error.raw_os_error(), error)) {
+        // Filters of another kind or for one protocol have it. Without a priority the kernel puts
+        // ours before all others that were given none.
+        Err((Some(nix::libc::EINVAL | nix::libc::EEXIST), _)) => attach(0),
+        done => done.map_err(|(_, error)| error),
+    }
+}
+
+fn attach_as(
+    program: &mut SchedClassifier,
+    interface: &Interface,
+    side: TcAttachType,
+    options: TcAttachOptions,
+) -> io::Result<SchedClassifierLink> {
+    let attached = program.attach_with_options(&interface.name, side, options);
+    attached
+        .and_then(|id| program.take_link(id))
+        .map_err(kernel_answer)
+}
+
 fn kernel_has(major: u8, minor: u8) -> bool {
     KernelVersion::current().is_ok_and(|current| current >= KernelVersion::new(major, minor, 0))
 }
@@ -261,10 +300,10 @@ fn kernel_has(major: u8, minor: u8) -> bool {
 /// wrong.
 fn why_no_xdp(error: &DatapathError) -> Option<String> {
     use nix::libc::{EINVAL, EOPNOTSUPP, ERANGE};
-    if let DatapathError::Xdp { error, .. } = error {
+    if let DatapathError::Xdp { driver, error, .. } = error {
         // Drivers differ in how they refuse a large MTU.
         return matches!(error.raw_os_error(), Some(EOPNOTSUPP | EINVAL | ERANGE))
-            .then(|| format!("its driver takes none now: {error}"));
+            .then(|| format!("its driver ({driver}) takes none now: {error}"));
     }
     matches!(error, DatapathError::XdpBusy(_)).then(|| "it has an XDP program already".to_owned())
 }

@@ -51,10 +51,14 @@ pub enum DatapathError {
     #[error("{0} has an XDP program already; take that off, or use `--ingress tc`")]
     XdpBusy(String),
     /// XDP was asked for and the driver has none.
-    #[error("XDP cannot be attached to {interface} in {mode} mode ({error}); use `--ingress tc`")]
+    #[error(
+        "XDP cannot be attached to {interface} (driver {driver}) in {mode} mode ({error}); use `--ingress tc`"
+    )]
     Xdp {
         /// The interface.
         interface: String,
+        /// Its driver's name, or `unknown`.
+        driver: String,
         /// `native` or `generic`.
         mode: &'static str,
         /// The kernel's answer.

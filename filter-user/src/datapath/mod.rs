@@ -3,6 +3,7 @@
 mod attach;
 mod changes;
 mod clsact;
+pub(crate) mod driver;
 mod error;
 mod interface;
 mod load;

@@ -35,7 +35,7 @@ pub struct Plan {
     /// How many connections to open, by turns over IPv4 and IPv6.
     pub connections: u16,
     /// Length of each response in bytes.
-    pub response: u16,
+    pub response: u32,
     /// How long every second application takes to read a response; the others read at once.
     pub reading: Duration,
     /// How long a connection may take.
@@ -101,7 +101,7 @@ pub fn run(host: &Host, plan: Plan) -> anyhow::Result<Vec<Outcome>> {
                     SocketAddr::new(server, server::PORT),
                     Request {
                         seed: number.into(),
-                        length: plan.response.into(),
+                        length: plan.response,
                     },
                     is_slow.then_some(plan.reading),
                     plan.timeout,

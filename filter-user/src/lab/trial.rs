@@ -166,7 +166,7 @@ impl Trial {
         let host = topology.add_host()?;
         let plan = half_closing::Plan {
             connections: self.connections,
-            response: RESPONSE,
+            response: RESPONSE.into(),
             reading: READING,
             timeout: TIMEOUT,
         };
