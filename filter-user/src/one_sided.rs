@@ -95,9 +95,9 @@ impl fmt::Display for Suspicion {
         } = self;
         write!(
             f,
-            "{interface}: of {one_sided} of {closes} closing connections nothing came back here, so \
-             that they cannot be protected; if servers answer by another interface, serve that, too \
-             (`--iface`)"
+            "{interface}: of {one_sided} of {closes} closing connections only one direction is seen \
+             here, so they cannot be protected; if the other takes another interface, serve that, \
+             too (`--iface`)"
         )
     }
 }

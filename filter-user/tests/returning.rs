@@ -7,7 +7,6 @@ mod instance;
 
 use std::{
     io::{BufRead as _, BufReader},
-    os::fd::{AsFd as _, AsRawFd as _},
     process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -25,7 +24,10 @@ use nix::{
 };
 use serde_json::Value;
 
-use instance::{Instance, hooks, output, sample, tool, wait_until};
+use instance::{
+    Instance, hooks, output, sample, tool, wait_until,
+    wiring::{self, path},
+};
 
 const CONNECTIONS: u16 = 8;
 /// The interface that comes and goes.
@@ -35,13 +37,7 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 const WITHOUT_METRICS: [&str; 2] = ["--metrics-addr", "off"];
 
 fn ip(namespace: &Namespace, command: &str) {
-    tool(namespace, "ip", &command.split(' ').collect::<Vec<_>>());
-}
-
-/// How ip(8) is told of a namespace without a name.
-fn path(namespace: &Namespace) -> String {
-    let file = namespace.as_fd().as_raw_fd();
-    format!("/proc/{}/fd/{file}", std::process::id())
+    wiring::ip(namespace, &[command]);
 }
 
 /// Makes a pair of interfaces in the gateway.

@@ -10,6 +10,7 @@ use filter_user::lab::topology::{WAN, WAN2};
 use instance::{
     Instance,
     cure::{CONNECTIONS, assert_cured, resets},
+    sample, tool,
     traffic::{self, Servers},
     wiring::{BACK_BY_SECOND, Network, address_second, connect, route_to_clients},
 };
@@ -55,6 +56,57 @@ fn ordinary_traffic_over_two_uplinks_is_unharmed() {
     let servers = Servers::start(&network.topology.server);
     let served = (&network.topology.gateway, &[WAN, WAN2][..], &[][..]);
     traffic::assert_unharmed(served, (&servers, &host.namespace));
+}
+
+/// Of connections whose FINs are seen at one interface, and nothing that comes back.
+#[test]
+fn closes_of_which_one_direction_is_seen_are_counted_and_told_once() {
+    let mut network = asymmetric();
+    let mut client = network.client();
+    let gateway = &network.topology.gateway;
+    // By WAN the clients' segments leave, by WAN2 the servers' arrive.
+    let instances = [(WAN, "client", 9433), (WAN2, "either", 9434)].map(|served| {
+        let (interface, closer, port) = served;
+        let metrics = format!("127.0.0.1:{port}");
+        let options = ["--closer", closer, "--metrics-addr", &metrics];
+        (served, Instance::start(gateway, &[interface], &options))
+    });
+    resets(&mut client);
+    let all = u64::from(CONNECTIONS);
+    for ((interface, _, port), instance) in &instances {
+        let event = instance.event();
+        assert_eq!(event["type"], "one_sided", "{event}");
+        assert_eq!(event["iface"], *interface);
+        assert_eq!(
+            (&event["one_sided_closes"], &event["closes"]),
+            (&all.into(), &all.into())
+        );
+        let metrics = format!("http://127.0.0.1:{port}/metrics");
+        let metrics = tool(gateway, "curl", &["--silent", "--fail", &metrics]);
+        let name = format!("lastack_one_sided_closes_total{{iface=\"{interface}\"}}");
+        assert_eq!(sample(&metrics, &name), all);
+    }
+}
+
+#[test]
+fn closes_of_which_both_directions_are_seen_are_not_one_sided() {
+    let mut network = asymmetric();
+    let mut client = network.client();
+    let gateway = &network.topology.gateway;
+    let instance = Instance::start(gateway, &[WAN, WAN2], &["--interval", "14s"]);
+    assert_eq!(resets(&mut client), 0);
+    // The first counters come when the last close is old enough.
+    let line = instance.line();
+    assert_eq!(line["type"], "counters", "{line}");
+    let metrics = tool(
+        gateway,
+        "curl",
+        &["--silent", "--fail", "http://127.0.0.1:9433/metrics"],
+    );
+    for interface in [WAN, WAN2] {
+        let name = format!("lastack_one_sided_closes_total{{iface=\"{interface}\"}}");
+        assert_eq!(sample(&metrics, &name), 0);
+    }
 }
 
 #[test]

@@ -62,7 +62,7 @@ pub(crate) fn connect((near, port): (&Namespace, &str), (far, peer): (&Namespace
 }
 
 /// What `ip` can open in another process.
-fn path(namespace: &Namespace) -> String {
+pub(crate) fn path(namespace: &Namespace) -> String {
     let descriptor = namespace.as_fd().as_raw_fd();
     format!("/proc/{}/fd/{descriptor}", std::process::id())
 }
