@@ -134,6 +134,13 @@ impl Scrapes {
     }
 }
 
+/// `lastack run` that ends early rather than that the test waits for ever.
+fn limited_run() -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["20", env!("CARGO_BIN_EXE_lastack"), "run"]);
+    command
+}
+
 #[track_caller]
 fn assert_event(instance: &Instance, kind: &str, interface: &str) -> Value {
     let event = instance.event();
@@ -284,7 +291,8 @@ fn a_signal_while_nothing_is_there_ends_in_good_order() {
     let (status, lines) = instance.stop(Signal::SIGTERM);
     assert!(status.success(), "{status}");
     assert_eq!(lines.last().unwrap()["type"], "detached");
-    let mut twice = instance::lastack(&["run", "--iface", UPLINK, "--iface", UPLINK]);
+    let mut twice = limited_run();
+    twice.args(["--iface", UPLINK, "--iface", UPLINK]);
     twice.args(options);
     let twice = output(&topology.gateway, twice);
     assert_eq!(twice.status.code(), Some(1));
@@ -332,10 +340,9 @@ fn lost_after_link_events(instance: &Instance) -> String {
 fn people_read_in_the_log_what_becomes_of_an_interface() {
     let topology = Topology::new().unwrap();
     let gateway = &topology.gateway;
-    // It ends early rather than that the test waits for ever.
-    let mut command = Command::new("timeout");
-    command.args(["20", env!("CARGO_BIN_EXE_lastack"), "run", "--wait"]);
-    command.args(["--iface", UPLINK]).args(WITHOUT_METRICS);
+    let mut command = limited_run();
+    command.args(["--wait", "--iface", UPLINK]);
+    command.args(WITHOUT_METRICS);
     command.stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = gateway.spawn(command).unwrap();
     let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -565,6 +572,8 @@ fn programs_that_somebody_took_off_are_attached_again() {
     );
     assert_eq!(instance.hooks(), ["xdp-native", "clsact-egress"]);
     for command in ["qdisc del dev up0 clsact", "filter del dev up0 egress"] {
+        // It has come to rest, and looks only because of this change.
+        thread::sleep(Duration::from_millis(500));
         tool(gateway, "tc", &command.split(' ').collect::<Vec<_>>());
         let start = Instant::now();
         assert_lost(&instance, UPLINK, "removed");
