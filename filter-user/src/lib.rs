@@ -7,6 +7,7 @@ pub mod counters;
 pub mod datapath;
 pub mod lab;
 pub mod metrics;
+mod probe;
 pub mod server;
 pub mod settings;
 pub mod stream;

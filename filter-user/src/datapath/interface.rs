@@ -21,15 +21,15 @@ const IP_LINK_TYPES: [u16; 6] = [512, 519, 768, 769, 776, 65_534];
 
 /// One interface.
 #[derive(Clone, Debug)]
-pub(super) struct Interface {
-    pub(super) name: String,
-    pub(super) index: u32,
-    pub(super) link: Link,
+pub(crate) struct Interface {
+    pub(crate) name: String,
+    pub(crate) index: u32,
+    pub(crate) link: Link,
 }
 
 impl Interface {
     /// Finds an interface that carries IP by its name or one of its other names.
-    pub(super) fn find(name: &str) -> Result<Self, DatapathError> {
+    pub(crate) fn find(name: &str) -> Result<Self, DatapathError> {
         let no_interface = || DatapathError::NoInterface(name.to_owned());
         let index = if_nametoindex(name).map_err(|_| no_interface())?;
         let mut question = LinkMessage::default();

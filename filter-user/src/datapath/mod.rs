@@ -1,12 +1,14 @@
 //! The packet programs in the kernel: loaded, attached, read, detached.
 
 mod attach;
-mod clsact;
+pub(crate) mod clsact;
+pub(crate) mod driver;
 mod error;
 mod interface;
 mod load;
-mod netlink;
+pub(crate) mod netlink;
 mod scope;
+mod verify;
 
 use aya::{
     Ebpf,
@@ -17,11 +19,17 @@ use filter_common::{
     policy::{Configuration, INTERFACE_PROBES, MOST_INTERFACES},
 };
 
-use self::{attach::Links, interface::Interface};
+use self::attach::Links;
 pub use self::{
     attach::{Attached, Hook},
     error::DatapathError,
     load::OBJECT,
+};
+pub(crate) use self::{
+    attach::uses_tcx,
+    error::kernel_answer,
+    interface::Interface,
+    load::{is_realtime, missing_capabilities},
 };
 use crate::{counters::Counters, settings::Settings};
 
