@@ -2,8 +2,10 @@
 //!
 //! The probes gather facts; the modules here judge them.
 
+mod facts;
 mod hidden;
 mod hooks;
+mod ingress;
 mod machine;
 mod report;
 mod routes;
@@ -16,19 +18,18 @@ use filter_common::wire::Link as Header;
 use netlink_packet_route::AddressFamily;
 
 use self::{
-    hooks::Facts,
+    facts::Facts,
     report::{Finding, Report},
     routes::Routes,
 };
 use super::attaching::Attaching;
 use crate::{
-    datapath::{DatapathError, Interface, driver, uses_tcx},
+    datapath::{DatapathError, Interface},
     probe::{
-        features,
         flowtables::flowtables,
         links::{Link, Links},
         machine::Machine,
-        programs::{self, Program, Side},
+        programs::Program,
         routes::default_routes,
     },
     settings::{Role, Settings},
@@ -130,7 +131,7 @@ fn findings(names: &[String], settings: &Settings) -> Vec<Finding> {
     }
     let flowtables = flowtables();
     for interface in &served {
-        let facts = facts(interface, &known, settings);
+        let facts = Facts::gather(interface, &known, settings.tc_mode);
         findings.extend(hooks::judge(&facts, settings));
         findings.extend(hidden::judge(&facts, &flowtables));
     }
@@ -172,47 +173,4 @@ fn foreign<'a>(links: &'a Links, served: &[u32]) -> Vec<(&'a Link, Program)> {
     others
         .filter_map(|link| Some((link, Program::find(link.xdp?))))
         .collect()
-}
-
-fn facts(interface: &Interface, links: &Links, settings: &Settings) -> Facts {
-    let Interface { name, index, link } = interface.clone();
-    let both = [Side::Ingress, Side::Egress];
-    let carriers = links.carriers(index);
-    let encrypting = links
-        .0
-        .iter()
-        .filter(|link| link.encrypted_below == Some(index));
-    let header = link;
-    let link = links.of(index).cloned().unwrap_or_else(|| Link {
-        index,
-        name: name.clone(),
-        ..Link::default()
-    });
-    Facts {
-        driver: driver::driver(&name),
-        tcx: uses_tcx(settings.tc_mode),
-        xdp: link.xdp.map(Program::find),
-        xdp_features: features::xdp(index),
-        offloads: features::offloads(index),
-        tcx_programs: each(both, |side| programs::tcx(&name, side)),
-        filters: each(both, |side| programs::filters(index, side)),
-        has_ingress_qdisc: programs::has_ingress_qdisc(index),
-        controller: link.controller.map(|index| links.name(index)),
-        encrypting: encrypting.map(|link| link.name.clone()).collect(),
-        carriers: carriers
-            .into_iter()
-            .map(|index| links.name(index))
-            .collect(),
-        header,
-        link,
-    }
-}
-
-/// Both answers, or the first error.
-fn each<T>(
-    sides: [Side; 2],
-    mut question: impl FnMut(Side) -> io::Result<T>,
-) -> io::Result<[T; 2]> {
-    let [first, second] = sides;
-    Ok([question(first)?, question(second)?])
 }

@@ -71,7 +71,7 @@ mod tests {
     fn the_layout_is_the_kernel_s() {
         // cmd, driver, version, fw_version, bus_info, erom_version, reserved2, five counts.
         let lengths = [4, 32, 32, 32, 32, 32, 12, 4, 4, 4, 4, 4];
-        assert_eq!(mem::size_of::<DriverInfo>(), lengths.iter().sum::<usize>());
+        assert_eq!(size_of::<DriverInfo>(), lengths.iter().sum::<usize>());
     }
 
     #[test]

@@ -20,16 +20,16 @@ use filter_common::{
 };
 
 use self::attach::Links;
-pub use self::{
-    attach::{Attached, Hook},
-    error::DatapathError,
-    load::OBJECT,
-};
 pub(crate) use self::{
     attach::uses_tcx,
     error::kernel_answer,
     interface::Interface,
     load::{is_realtime, missing_capabilities},
+};
+pub use self::{
+    attach::{Attached, Hook},
+    error::DatapathError,
+    load::OBJECT,
 };
 use crate::{counters::Counters, settings::Settings};
 

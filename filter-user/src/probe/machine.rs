@@ -32,8 +32,7 @@ pub(crate) struct Machine {
     pub(crate) btf: bool,
     /// Whether something can be pinned.
     pub(crate) bpffs: bool,
-    /// `net.core.bpf_jit_enable`, where it can be read: only root can, and only in the first
-    /// network namespace.
+    /// `net.core.bpf_jit_enable`, which is there in the first network namespace only.
     pub(crate) jit: Option<bool>,
     /// Whether the kernel's verifier took the programs, and translated them to machine code.
     /// None where it was not tried, for want of capabilities.

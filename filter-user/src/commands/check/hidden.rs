@@ -3,7 +3,8 @@
 use std::io;
 
 use super::{
-    hooks::{Facts, called, is_ours},
+    facts::Facts,
+    hooks::{called, is_ours},
     report::Finding,
 };
 use crate::probe::{flowtables::Flowtable, links::Link, programs::Program};
@@ -35,7 +36,7 @@ fn lro(facts: &Facts) -> Finding {
         );
     }
     let message = if offloads.gro_hw {
-        "off. GRO-HW is on, whose merged segments are understood"
+        "off. GRO-HW is on: what it merges is understood, and a driver may turn it off for XDP"
     } else {
         "off, and so is GRO-HW"
     };
@@ -156,9 +157,201 @@ pub(super) fn redirects(others: &[(&Link, Program)]) -> Finding {
     Finding::warning(
         "redirects",
         format!(
-            "XDP program {}: what such redirect to a served interface leaves unseen",
+            "{} at XDP: what such redirect to a served interface leaves unseen",
             programs.join(", ")
         ),
         "see that they pass TCP",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::report::Status, *};
+    use crate::probe::{features::Offloads, programs::Filter};
+
+    const OFF: Offloads = Offloads {
+        lro: false,
+        gro_hw: false,
+        tc: false,
+    };
+
+    fn filter(kind: &str, in_hardware: bool) -> Filter {
+        Filter {
+            kind: kind.to_owned(),
+            name: None,
+            in_hardware,
+        }
+    }
+
+    fn table(devices: &[&str], in_hardware: bool) -> Flowtable {
+        Flowtable {
+            name: "filter fast".to_owned(),
+            devices: devices.iter().map(|&device| device.to_owned()).collect(),
+            in_hardware,
+        }
+    }
+
+    #[test]
+    fn an_interface_that_nothing_bypasses_is_ok_throughout() {
+        let found = judge(&Facts::sample(), &Ok(vec![]));
+        let names: Vec<_> = found
+            .iter()
+            .map(|found| (found.status, found.name))
+            .collect();
+        let expected = ["lro", "hardware", "flowtable"].map(|name| (Status::Ok, name));
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn lro_is_a_warning_and_gro_in_hardware_is_not() {
+        let mut facts = Facts::sample();
+        facts.offloads = Ok(Offloads {
+            gro_hw: true,
+            ..OFF
+        });
+        let gro = lro(&facts);
+        assert_eq!(gro.status, Status::Ok);
+        assert!(gro.message.contains("GRO-HW is on"));
+        facts.offloads = Ok(Offloads { lro: true, ..OFF });
+        let found = lro(&facts);
+        assert_eq!(found.status, Status::Warning);
+        assert_eq!(
+            found.message,
+            "LRO merges arriving segments and loses what they were"
+        );
+        assert_eq!(found.remedy.as_deref(), Some("`ethtool -K wan0 lro off`"));
+        facts.offloads = Err(io::ErrorKind::Unsupported.into());
+        assert_eq!(lro(&facts).status, Status::Warning);
+    }
+
+    #[test]
+    fn filters_in_the_hardware_hide_packets_and_the_mere_ability_does_not() {
+        let mut facts = Facts::sample();
+        facts.offloads = Ok(Offloads { tc: true, ..OFF });
+        facts.filters = Ok([vec![filter("flower", false)], vec![]]);
+        let able = hardware(&facts);
+        assert_eq!(
+            (able.status, able.message.as_str()),
+            (
+                Status::Ok,
+                "hw-tc-offload is on, and no filter makes use of it"
+            )
+        );
+        facts.filters = Ok([vec![filter("flower", true)], vec![filter("matchall", true)]]);
+        let found = hardware(&facts);
+        assert_eq!(found.status, Status::Warning);
+        assert_eq!(
+            found.message,
+            "2 TC filters are in the hardware: what they redirect or drop there is not seen"
+        );
+        assert_eq!(
+            found.remedy.as_deref(),
+            Some("`ethtool -K wan0 hw-tc-offload off`, or give them skip_hw")
+        );
+        facts.filters = Err(io::ErrorKind::InvalidData.into());
+        assert_eq!(hardware(&facts).status, Status::Warning);
+    }
+
+    #[test]
+    fn a_switch_forwards_between_the_ports_of_a_bridge() {
+        let mut facts = Facts::sample();
+        facts.link.is_switch_port = true;
+        assert_eq!(hardware(&facts).status, Status::Ok);
+        facts.link.port_kind = Some("bridge".to_owned());
+        facts.controller = Some("br0".to_owned());
+        let found = hardware(&facts);
+        assert_eq!(found.status, Status::Warning);
+        assert_eq!(
+            found.message,
+            "a switch chip may forward between it and other ports of br0, unseen"
+        );
+        assert_eq!(
+            found.remedy.as_deref(),
+            Some("serve what is routed: `--iface br0`")
+        );
+        facts.link.is_switch_port = false;
+        assert_eq!(hardware(&facts).status, Status::Ok);
+    }
+
+    #[test]
+    fn a_flowtable_in_hardware_hides_closes_and_one_in_software_does_not() {
+        let mut facts = Facts::sample();
+        let of = |facts: &Facts, tables: Vec<Flowtable>| flowtable(facts, &Ok(tables));
+        let both = ["lan0", "wan0"];
+        let software = of(&facts, vec![table(&both, false)]);
+        assert_eq!(
+            (software.status, software.message.as_str()),
+            (
+                Status::Ok,
+                "filter fast, in software: both hooks see its packets"
+            )
+        );
+        let hardware = of(&facts, vec![table(&both, false), table(&both, true)]);
+        assert_eq!(hardware.status, Status::Warning);
+        assert_eq!(
+            hardware.message,
+            "the hardware forwards what is in flowtable filter fast, closes included, unseen"
+        );
+        assert_eq!(
+            hardware.remedy.as_deref(),
+            Some("take `flags offload` from it")
+        );
+        let elsewhere = of(&facts, vec![table(&["lan0", "lan1"], true)]);
+        assert_eq!(elsewhere, Finding::ok("flowtable", "none has it"));
+
+        // A VLAN's packets are offloaded on the card below.
+        facts.carriers = vec!["wan0.7".to_owned(), "wan0".to_owned()];
+        let below = of(&facts, vec![table(&["wan0"], true)]);
+        assert_eq!(below.status, Status::Warning);
+
+        let denied = Err(io::ErrorKind::PermissionDenied.into());
+        assert_eq!(flowtable(&facts, &denied).status, Status::Warning);
+    }
+
+    #[test]
+    fn a_port_of_a_bond_sees_a_part_and_one_of_a_bridge_all_of_its_own() {
+        let mut facts = Facts::sample();
+        assert_eq!(port(&facts), None);
+        facts.controller = Some("bond0".to_owned());
+        facts.link.port_kind = Some("bond".to_owned());
+        let bond = port(&facts).unwrap();
+        assert_eq!(bond.status, Status::Warning);
+        assert_eq!(bond.remedy.as_deref(), Some("`--iface bond0`"));
+        facts.link.port_kind = Some("bridge".to_owned());
+        assert_eq!(port(&facts).unwrap().status, Status::Ok);
+        facts.link.port_kind = Some("vrf".to_owned());
+        assert_eq!(port(&facts), None);
+    }
+
+    #[test]
+    fn below_macsec_packets_are_not_understood() {
+        let mut facts = Facts::sample();
+        assert_eq!(encryption(&facts), None);
+        facts.encrypting = vec!["macsec0".to_owned()];
+        let found = encryption(&facts).unwrap();
+        assert_eq!(found.status, Status::Warning);
+        assert_eq!(found.remedy.as_deref(), Some("`--iface macsec0`"));
+    }
+
+    #[test]
+    fn xdp_programs_elsewhere_may_redirect_past_us() {
+        let lan0 = Link {
+            name: "lan0".to_owned(),
+            ..Link::default()
+        };
+        let program = |name: Option<&str>| Program {
+            id: 7,
+            name: name.map(str::to_owned),
+        };
+        assert_eq!(redirects(&[]).status, Status::Ok);
+        let ours = program(Some("lastack_xdp"));
+        assert_eq!(redirects(&[(&lan0, ours)]).status, Status::Ok);
+        let found = redirects(&[(&lan0, program(None)), (&lan0, program(Some("xdp_fwd")))]);
+        assert_eq!(found.status, Status::Warning);
+        assert_eq!(
+            found.message,
+            "program 7 on lan0, xdp_fwd (id 7) on lan0 at XDP: what such redirect to a served \
+             interface leaves unseen"
+        );
+    }
 }

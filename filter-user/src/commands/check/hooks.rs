@@ -1,54 +1,14 @@
 //! Judges an interface, and the hooks that `lastack run` would attach to.
 
-use std::io;
-
 use filter_common::wire::Link as Header;
 
-use super::report::Finding;
-use crate::{
-    datapath::{DatapathError, Hook},
-    probe::{
-        features::{Offloads, XdpFeatures},
-        links::Link,
-        programs::{Filter, Program},
-    },
-    settings::{Ingress, Settings, XdpMode},
-};
-
-/// With a larger one a frame does not fit in a page of 4096 octets beside what drivers keep free
-/// for XDP in front of it and behind.
-const LARGEST_SINGLE_BUFFER_MTU: u32 = 3498;
-
-/// What was found of one interface.
-#[derive(Debug)]
-pub(super) struct Facts {
-    pub(super) link: Link,
-    /// What its packets begin with.
-    pub(super) header: Header,
-    pub(super) driver: Option<String>,
-    /// Whether TC is TCX here.
-    pub(super) tcx: bool,
-    /// The program that has its XDP hook.
-    pub(super) xdp: Option<Program>,
-    pub(super) xdp_features: io::Result<Option<XdpFeatures>>,
-    pub(super) offloads: io::Result<Offloads>,
-    /// The programs at its TCX hooks, ingress and egress.
-    pub(super) tcx_programs: io::Result<[Vec<Program>; 2]>,
-    /// The filters of its clsact or ingress qdisc, ingress and egress.
-    pub(super) filters: io::Result<[Vec<Filter>; 2]>,
-    pub(super) has_ingress_qdisc: io::Result<bool>,
-    /// The bridge, bond or the like that it is a port of.
-    pub(super) controller: Option<String>,
-    /// Interfaces that encrypt and send through it.
-    pub(super) encrypting: Vec<String>,
-    /// The names of all that carry its packets, itself first.
-    pub(super) carriers: Vec<String>,
-}
+use super::{facts::Facts, ingress, report::Finding};
+use crate::{datapath::Hook, probe::programs::Program, settings::Settings};
 
 pub(super) fn judge(facts: &Facts, settings: &Settings) -> Vec<Finding> {
     [
         Some(interface(facts)),
-        Some(ingress(facts, settings)),
+        Some(ingress::judge(facts, settings)),
         Some(egress(facts)),
         instance(facts),
     ]
@@ -74,78 +34,6 @@ fn interface(facts: &Facts) -> Finding {
         return Finding::warning("interface", message, "see to its cable or peer");
     }
     Finding::ok("interface", what)
-}
-
-fn ingress(facts: &Facts, settings: &Settings) -> Finding {
-    let tc = facts.tc(Hook::TcxIngress, Hook::ClsactIngress);
-    match (settings.ingress, facts.header) {
-        (Ingress::Tc, _) => Finding::ok("ingress", format!("{tc}, as asked")),
-        (Ingress::Auto, Header::Ip) => {
-            Finding::ok("ingress", format!("{tc}, since it has no Ethernet header"))
-        }
-        (Ingress::Xdp, Header::Ip) => Finding::refused(
-            "ingress",
-            &DatapathError::XdpWithoutEthernet(facts.link.name.clone()),
-        ),
-        (Ingress::Auto | Ingress::Xdp, Header::Ethernet) => {
-            let asked = settings.ingress == Ingress::Xdp || settings.xdp_mode != XdpMode::Auto;
-            xdp(facts, tc, asked, settings.xdp_mode)
-        }
-    }
-}
-
-/// `asked`: XDP and nothing else will do.
-fn xdp(facts: &Facts, tc: &str, asked: bool, mode: XdpMode) -> Finding {
-    if let Some(program) = &facts.xdp {
-        return taken(facts, tc, asked, program);
-    }
-    if mode == XdpMode::Generic {
-        return Finding::ok("ingress", "xdp-generic, as asked");
-    }
-    let driver = facts.driver();
-    let Ok(Some(features)) = facts.xdp_features else {
-        let untold = "kernels before 6.3 do not tell";
-        if asked {
-            let message = format!("xdp-native, if {driver} has it: {untold}");
-            return Finding::warning("ingress", message, "`--ingress auto` takes what there is");
-        }
-        let message = format!("xdp-native if {driver} has it, else {tc}: {untold}");
-        return Finding::ok("ingress", message);
-    };
-    if !features.native {
-        let message = format!("{driver} has no native XDP");
-        if asked {
-            return Finding::error("ingress", message, "use `--ingress tc`");
-        }
-        return Finding::ok("ingress", format!("{tc}, since {message}"));
-    }
-    if !features.multi_buffer && facts.link.mtu > LARGEST_SINGLE_BUFFER_MTU {
-        let message = format!(
-            "MTU {} may be too large for XDP of {driver}",
-            facts.link.mtu
-        );
-        if asked {
-            return Finding::warning("ingress", message, "use `--ingress auto`");
-        }
-        return Finding::ok("ingress", format!("xdp-native or else {tc}: {message}"));
-    }
-    Finding::ok("ingress", "xdp-native")
-}
-
-fn taken(facts: &Facts, tc: &str, asked: bool, program: &Program) -> Finding {
-    let name = &facts.link.name;
-    if asked {
-        return Finding::refused("ingress", &DatapathError::XdpBusy(name.clone()));
-    }
-    if is_ours(program.name.as_deref()) {
-        return Finding::ok("ingress", format!("{tc}, since another lastack has XDP"));
-    }
-    let message = format!(
-        "{tc}, since {} has XDP: what that drops or redirects is not seen",
-        called(program)
-    );
-    let remedy = format!("see that it passes TCP, or `ip link set dev {name} xdp off`");
-    Finding::warning("ingress", message, remedy)
 }
 
 fn egress(facts: &Facts) -> Finding {
@@ -221,19 +109,6 @@ fn instance(facts: &Facts) -> Option<Finding> {
     })
 }
 
-impl Facts {
-    fn driver(&self) -> String {
-        match (&self.driver, &self.link.kind) {
-            (Some(name), _) | (None, Some(name)) => format!("driver {name}"),
-            (None, None) => "its driver".to_owned(),
-        }
-    }
-
-    fn tc(&self, tcx: Hook, clsact: Hook) -> &'static str {
-        if self.tcx { tcx } else { clsact }.as_str()
-    }
-}
-
 /// Whether a program is lastack's, by its name.
 pub(super) fn is_ours(name: Option<&str>) -> bool {
     name.is_some_and(|name| name.starts_with("lastack_"))
@@ -245,5 +120,148 @@ pub(super) fn called(program: &Program) -> String {
     match name.as_deref() {
         Some(name) if !name.is_empty() => format!("{name} (id {id})"),
         _ => format!("program {id}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::{super::report::Status, *};
+    use crate::probe::programs::Filter;
+
+    fn program(name: &str) -> Program {
+        Program {
+            id: 7,
+            name: Some(name.to_owned()),
+        }
+    }
+
+    fn bpf(name: &str) -> Filter {
+        Filter {
+            kind: "bpf".to_owned(),
+            name: Some(name.to_owned()),
+            in_hardware: false,
+        }
+    }
+
+    #[test]
+    fn a_network_card_that_can_do_everything_is_ok_throughout() {
+        let found = judge(&Facts::sample(), &Settings::default());
+        let lines: Vec<_> = found
+            .iter()
+            .map(|found| (found.status, found.name, found.message.as_str()))
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                (Status::Ok, "interface", "Ethernet, driver ice, MTU 1500"),
+                (Status::Ok, "ingress", "xdp-native, which driver ice has"),
+                (Status::Ok, "egress", "tcx-egress"),
+            ]
+        );
+        assert!(
+            found
+                .iter()
+                .all(|found| found.iface.as_deref() == Some("wan0"))
+        );
+    }
+
+    #[test]
+    fn an_interface_that_is_down_or_unplugged_is_a_warning() {
+        let mut facts = Facts::sample();
+        facts.link.carrier = false;
+        let unplugged = interface(&facts);
+        assert_eq!(unplugged.status, Status::Warning);
+        assert!(unplugged.message.starts_with("nothing is at its other end"));
+        facts.link.up = false;
+        facts.header = Header::Ip;
+        let down = interface(&facts);
+        assert_eq!(down.status, Status::Warning);
+        assert_eq!(down.message, "down: bare IP, driver ice, MTU 1500");
+        assert_eq!(down.remedy.as_deref(), Some("`ip link set wan0 up`"));
+    }
+
+    #[test]
+    fn programs_before_ours_at_egress_are_named() {
+        let mut facts = Facts::sample();
+        facts.tcx_programs = Ok([vec![program("first")], vec![]]);
+        facts.filters = Ok([vec![bpf("early")], vec![bpf("late")]]);
+        // Ours is first at ingress, and TCX comes before clsact.
+        assert_eq!(egress(&facts), Finding::ok("egress", "tcx-egress"));
+
+        facts.tcx_programs = Ok([vec![], vec![program("shaper")]]);
+        let found = egress(&facts);
+        assert_eq!(found.status, Status::Warning);
+        assert_eq!(
+            found.message,
+            "tcx-egress, behind shaper (id 7): what those accept for good, redirect or drop is \
+             not seen"
+        );
+
+        facts.tcx = false;
+        let found = egress(&facts);
+        assert!(
+            found
+                .message
+                .starts_with("clsact-egress, behind shaper (id 7), a filter (bpf)"),
+            "{found:?}"
+        );
+        // Where there is no TCX, that it does not show says nothing.
+        facts.tcx_programs = Err(io::ErrorKind::InvalidInput.into());
+        facts.filters = Ok([vec![], vec![]]);
+        assert_eq!(egress(&facts), Finding::ok("egress", "clsact-egress"));
+        facts.tcx = true;
+        assert_eq!(egress(&facts).status, Status::Warning);
+    }
+
+    #[test]
+    fn the_old_ingress_qdisc_is_in_clsact_s_way_only() {
+        let mut facts = Facts::sample();
+        facts.has_ingress_qdisc = Ok(true);
+        assert_eq!(egress(&facts).status, Status::Ok);
+        facts.tcx = false;
+        let found = egress(&facts);
+        assert_eq!(found.status, Status::Error);
+        assert!(
+            found
+                .remedy
+                .unwrap()
+                .starts_with("`tc qdisc del dev wan0 ingress`")
+        );
+    }
+
+    #[test]
+    fn another_instance_is_found_at_xdp() {
+        let mut facts = Facts::sample();
+        facts.xdp = Some(program("xdp_fwd"));
+        assert_eq!(instance(&facts), None);
+        facts.xdp = Some(program("lastack_xdp_mb"));
+        let instance = instance(&facts).unwrap();
+        assert_eq!(instance.status, Status::Warning);
+        assert_eq!(
+            instance.message,
+            "another lastack is there: lastack_xdp_mb (id 7)"
+        );
+    }
+
+    #[test]
+    fn what_a_killed_instance_left_in_clsact_is_found_with_the_way_to_remove_it() {
+        let mut facts = Facts::sample();
+        assert_eq!(instance(&facts), None);
+        facts.filters = Ok([vec![bpf("lastack_ingress")], vec![bpf("theirs")]]);
+        let left = instance(&facts).unwrap();
+        assert_eq!(left.message, "another lastack is there: lastack_ingress");
+        assert!(
+            left.remedy
+                .unwrap()
+                .contains("`tc qdisc del dev wan0 clsact`")
+        );
+
+        facts.filters = Ok([vec![], vec![]]);
+        facts.tcx_programs = Ok([vec![], vec![program("lastack_egress")]]);
+        let running = instance(&facts).unwrap();
+        assert_eq!(running.remedy.as_deref(), Some("stop that one first"));
+        assert_eq!(egress(&facts).status, Status::Ok);
     }
 }

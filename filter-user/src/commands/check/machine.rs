@@ -184,12 +184,10 @@ mod tests {
 
     #[test]
     fn older_kernels_lack_what_is_named_and_the_oldest_are_an_error() {
-        let kernel = |major, minor| {
-            let version = KernelVersion::new(major, minor, 0);
-            let release = format!("{major}.{minor}.0");
-            super::kernel(&Machine {
-                version: Some(version),
-                release,
+        let of = |major, minor| {
+            kernel(&Machine {
+                version: Some(KernelVersion::new(major, minor, 0)),
+                release: format!("{major}.{minor}.0"),
                 ..machine()
             })
         };
@@ -198,12 +196,12 @@ mod tests {
             (5, 18, false, true),
             (6, 6, true, true),
         ] {
-            let found = kernel(major, minor);
+            let found = of(major, minor);
             assert_eq!(found.status, Status::Ok);
             assert_eq!(!found.message.contains("TCX"), tcx, "{found:?}");
             assert_eq!(!found.message.contains("5.18)"), multi_buffer, "{found:?}");
         }
-        let oldest = kernel(5, 7);
+        let oldest = of(5, 7);
         assert_eq!(oldest.status, Status::Error);
         assert_eq!(oldest.remedy.as_deref(), Some("boot 5.8 or a newer one"));
     }

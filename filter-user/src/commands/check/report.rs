@@ -104,13 +104,12 @@ impl Finding {
 
     /// That `what` does not show.
     pub(super) fn unseen(name: &'static str, what: &str, error: &io::Error) -> Self {
-        let message = format!("{what} cannot be seen ({error})");
-        let remedy = if error.kind() == io::ErrorKind::PermissionDenied {
-            "check as root"
-        } else {
-            "see to it yourself"
-        };
-        Self::warning(name, message, remedy)
+        if error.kind() == io::ErrorKind::PermissionDenied {
+            let message = format!("{what} cannot be seen without root");
+            return Self::warning(name, message, "check as root");
+        }
+        let message = format!("{what} cannot be seen: {error}");
+        Self::warning(name, message, "see to it by other means")
     }
 
     /// The same of one interface.
