@@ -68,7 +68,10 @@ fn egress(facts: &Facts) -> Finding {
         let others = egress
             .iter()
             .filter(|filter| !is_ours(filter.name.as_deref()));
-        before.extend(others.map(|filter| format!("a filter ({})", filter.kind)));
+        before.extend(others.map(|filter| match &filter.name {
+            Some(name) => format!("the {} filter {name}", filter.kind),
+            None => format!("a {} filter", filter.kind),
+        }));
     }
     if before.is_empty() {
         return Finding::ok("egress", tc);
@@ -204,7 +207,7 @@ mod tests {
         assert!(
             found
                 .message
-                .starts_with("clsact-egress, behind shaper (id 7), a filter (bpf)"),
+                .starts_with("clsact-egress, behind shaper (id 7), the bpf filter late:"),
             "{found:?}"
         );
         // Where there is no TCX, that it does not show says nothing.
