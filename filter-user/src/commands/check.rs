@@ -120,7 +120,10 @@ fn findings(names: &[String], settings: &Settings) -> Vec<Finding> {
         findings.push(Finding::unseen("interfaces", "how they are stacked", error));
     }
     let indices: Vec<_> = served.iter().map(|interface| interface.index).collect();
-    findings.push(routes::judge(settings.role, &indices, &known, &routes));
+    // Of what is not there nothing can be said.
+    if names.is_empty() || !indices.is_empty() {
+        findings.push(routes::judge(settings.role, &indices, &known, &routes));
+    }
     findings.push(hidden::redirects(&foreign(&known, &indices)));
     if names.is_empty() {
         findings.push(Finding::warning(

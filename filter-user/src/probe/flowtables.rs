@@ -17,9 +17,28 @@ pub(crate) struct Flowtable {
     /// The table that it is in, and its name there.
     pub(crate) name: String,
     /// The interfaces that it takes packets from.
-    pub(crate) devices: Vec<String>,
+    pub(crate) devices: Vec<Device>,
     /// Whether the hardware forwards what is in it (`flags offload`).
     pub(crate) in_hardware: bool,
+}
+
+/// What a flowtable says of where it takes packets from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Device {
+    /// The interface with this name.
+    Named(String),
+    /// All whose names begin so; from kernel 6.16 on.
+    Beginning(String),
+}
+
+impl Flowtable {
+    /// Whether it takes packets from the interface with that name.
+    pub(crate) fn has(&self, interface: &str) -> bool {
+        self.devices.iter().any(|device| match device {
+            Device::Named(name) => name == interface,
+            Device::Beginning(prefix) => interface.starts_with(prefix.as_str()),
+        })
+    }
 }
 
 /// All flowtables. Needs CAP_NET_ADMIN.
@@ -28,8 +47,8 @@ pub(crate) struct Flowtable {
 /// (`nft_flowtable_attributes`).
 pub(crate) fn flowtables() -> io::Result<Vec<Flowtable>> {
     use nix::libc::{EINVAL, EPROTONOSUPPORT};
-    const GET_FLOWTABLE: u16 = NFTABLES | 23;
-    const NEW_FLOWTABLE: u16 = NFTABLES | 22;
+    const GET_FLOWTABLE: u16 = NFTABLES + 23;
+    const NEW_FLOWTABLE: u16 = NFTABLES + 22;
 
     let mut tables = Vec::new();
     let question = Message::new(GET_FLOWTABLE, [0; 4]);
@@ -54,6 +73,7 @@ fn flowtable(message: &Message) -> Flowtable {
     const FLAGS: u16 = 7;
     const HOOK_DEVICES: u16 = 3;
     const DEVICE_NAME: u16 = 1;
+    const DEVICE_PREFIX: u16 = 2;
     const HW_OFFLOAD: u32 = 1;
 
     let name = |kind| message.value(kind).map(text).unwrap_or_default();
@@ -62,8 +82,11 @@ fn flowtable(message: &Message) -> Flowtable {
     Flowtable {
         name: format!("{} {}", name(TABLE), name(NAME)),
         devices: attributes(value(hook, HOOK_DEVICES).unwrap_or_default())
-            .filter(|&(kind, _)| kind == DEVICE_NAME)
-            .map(|(_, name)| text(name))
+            .filter_map(|(kind, name)| match kind {
+                DEVICE_NAME => Some(Device::Named(text(name))),
+                DEVICE_PREFIX => Some(Device::Beginning(text(name))),
+                _ => None,
+            })
             .collect(),
         in_hardware: flags.is_some_and(|flags| u32::from_be_bytes(flags) & HW_OFFLOAD != 0),
     }
@@ -75,10 +98,10 @@ mod tests {
 
     #[test]
     fn a_flowtable_is_read_as_the_kernel_writes_it() {
-        let devices = nest(&[(1, b"wan0\0"), (1, b"lan0\0")]);
+        let devices = nest(&[(1, b"wan0\0"), (2, b"lan\0")]);
         let hook = nest(&[(1, &[0; 4]), (2, &[0; 4]), (3, &devices)]);
         let message = |flags: u32| {
-            Message::new(NFTABLES | 22, [1, 0, 0, 0])
+            Message::new(NFTABLES + 22, [1, 0, 0, 0])
                 .with(1, b"filter\0")
                 .with(2, b"fast\0")
                 .with(3, &hook)
@@ -86,10 +109,15 @@ mod tests {
         };
         let expected = |in_hardware| Flowtable {
             name: "filter fast".to_owned(),
-            devices: vec!["wan0".to_owned(), "lan0".to_owned()],
+            devices: vec![
+                Device::Named("wan0".to_owned()),
+                Device::Beginning("lan".to_owned()),
+            ],
             in_hardware,
         };
         assert_eq!(flowtable(&message(3)), expected(true));
         assert_eq!(flowtable(&message(2)), expected(false));
+        let there = ["wan0", "wan01", "lan", "lan7", "wlan0"].map(|name| expected(true).has(name));
+        assert_eq!(there, [true, false, true, true, false]);
     }
 }

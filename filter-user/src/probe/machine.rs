@@ -17,6 +17,7 @@ use crate::{
 
 /// What was found.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Machine {
     /// Of the kernel, as `uname -r` has it.
     pub(crate) release: String,

@@ -76,12 +76,10 @@ impl Facts {
         }
     }
 
-    /// Its driver, or else what it is, for people.
+    /// Its driver, as the subject of a sentence.
     pub(super) fn driver(&self) -> String {
-        match (&self.driver, &self.link.kind) {
-            (Some(name), _) | (None, Some(name)) => format!("driver {name}"),
-            (None, None) => "its driver".to_owned(),
-        }
+        let name = self.driver.as_ref();
+        name.map_or_else(|| "its driver".to_owned(), |name| format!("driver {name}"))
     }
 
     /// One of two hooks: which it is of TC.

@@ -94,8 +94,8 @@ fn flowtable(facts: &Facts, flowtables: &io::Result<Vec<Flowtable>>) -> Finding 
         Err(error) => return Finding::unseen("flowtable", "flowtables of nftables", error),
     };
     let is_here = |table: &&Flowtable| {
-        let mut devices = table.devices.iter();
-        devices.any(|device| facts.carriers.contains(device))
+        let mut carriers = facts.carriers.iter();
+        carriers.any(|carrier| table.has(carrier))
     };
     let here: Vec<_> = flowtables.iter().filter(is_here).collect();
     if let Some(table) = here.iter().find(|table| table.in_hardware) {
@@ -167,7 +167,7 @@ pub(super) fn redirects(others: &[(&Link, Program)]) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::{super::report::Status, *};
-    use crate::probe::{features::Offloads, programs::Filter};
+    use crate::probe::{features::Offloads, flowtables::Device, programs::Filter};
 
     const OFF: Offloads = Offloads {
         lro: false,
@@ -186,7 +186,10 @@ mod tests {
     fn table(devices: &[&str], in_hardware: bool) -> Flowtable {
         Flowtable {
             name: "filter fast".to_owned(),
-            devices: devices.iter().map(|&device| device.to_owned()).collect(),
+            devices: devices
+                .iter()
+                .map(|&device| Device::Named(device.to_owned()))
+                .collect(),
             in_hardware,
         }
     }

@@ -1,5 +1,7 @@
 //! Judges an interface, and the hooks that `lastack run` would attach to.
 
+use std::io;
+
 use filter_common::wire::Link as Header;
 
 use super::{facts::Facts, ingress, report::Finding};
@@ -24,7 +26,9 @@ fn interface(facts: &Facts) -> Finding {
         Header::Ethernet => "Ethernet",
         Header::Ip => "bare IP",
     };
-    let what = format!("{header}, {}, MTU {}", facts.driver(), link.mtu);
+    let driver = facts.driver.as_ref();
+    let driver = driver.map_or_else(String::new, |name| format!("driver {name}, "));
+    let what = format!("{header}, {driver}MTU {}", link.mtu);
     if !link.up {
         let remedy = format!("`ip link set {} up`", link.name);
         return Finding::warning("interface", format!("down: {what}"), remedy);
@@ -56,6 +60,10 @@ fn egress(facts: &Facts) -> Finding {
                 .filter(|program| !is_ours(program.name.as_deref()))
                 .map(called),
         ),
+        Err(error) if facts.tcx && error.kind() == io::ErrorKind::InvalidInput => {
+            let remedy = "use `--tc-mode clsact`";
+            return Finding::error("egress", "this kernel has no TCX (6.6)", remedy);
+        }
         Err(error) if facts.tcx => {
             return Finding::unseen("egress", &format!("what runs before us at {tc}"), error);
         }
@@ -128,8 +136,6 @@ pub(super) fn called(program: &Program) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::{super::report::Status, *};
     use crate::probe::programs::Filter;
 
@@ -215,6 +221,10 @@ mod tests {
         facts.filters = Ok([vec![], vec![]]);
         assert_eq!(egress(&facts), Finding::ok("egress", "clsact-egress"));
         facts.tcx = true;
+        let found = egress(&facts);
+        assert_eq!(found.status, Status::Error);
+        assert_eq!(found.remedy.as_deref(), Some("use `--tc-mode clsact`"));
+        facts.tcx_programs = Err(io::ErrorKind::PermissionDenied.into());
         assert_eq!(egress(&facts).status, Status::Warning);
     }
 

@@ -52,13 +52,18 @@ pub(super) fn judge(role: Role, served: &[u32], links: &Links, routes: &Routes) 
         Role::Wan if in_view.is_empty() && missed.is_empty() => {
             Finding::ok("routes", "there is no default route")
         }
-        Role::Wan if in_view.is_empty() => Finding::ok(
-            "routes",
-            format!(
-                "default routes lead by {}: only servers by other routes are looked at",
-                names(&missed)
-            ),
-        ),
+        Role::Wan if in_view.is_empty() => {
+            // The kernel does not tell what a PPPoE session is on.
+            let is_ppp =
+                |index| links.of(index).and_then(|link| link.kind.as_deref()) == Some("ppp");
+            let so = if missed.iter().copied().any(is_ppp) {
+                "looked at here if that is PPPoE on a served one"
+            } else {
+                "only servers by other routes are looked at"
+            };
+            let message = format!("default routes lead by {}: {so}", names(&missed));
+            Finding::ok("routes", message)
+        }
         Role::Wan if missed.is_empty() => {
             Finding::ok("routes", "all default routes lead by served interfaces")
         }
@@ -183,7 +188,19 @@ mod tests {
         assert_eq!(status(vec![]), Status::Ok);
         let elsewhere = of(Role::Wan, &[LAN0], vec![route(MAIN, 0, &[WAN0])], vec![]);
         assert_eq!(elsewhere.status, Status::Ok);
-        assert!(elsewhere.message.contains("wan0"), "{elsewhere:?}");
+        let others = "default routes lead by wan0: only servers by other routes are looked at";
+        assert_eq!(elsewhere.message, others);
+    }
+
+    #[test]
+    fn a_pppoe_session_may_be_on_the_served_interface() {
+        let mut links = links();
+        let wan1 = links.0.iter_mut().find(|link| link.index == WAN1).unwrap();
+        wan1.kind = Some("ppp".to_owned());
+        let routes = [Ok(vec![route(MAIN, 0, &[WAN1])]), Ok(vec![])];
+        let found = judge(Role::Wan, &[WAN0], &links, &routes);
+        assert_eq!(found.status, Status::Ok);
+        assert!(found.message.contains("PPPoE"), "{found:?}");
     }
 
     #[test]
