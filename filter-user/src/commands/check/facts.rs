@@ -26,7 +26,8 @@ pub(super) struct Facts {
     /// The program that has its XDP hook.
     pub(super) xdp: Option<Program>,
     pub(super) xdp_features: io::Result<Option<XdpFeatures>>,
-    pub(super) offloads: io::Result<Offloads>,
+    /// What the hardware that carries its packets does to them, by the names of its interfaces.
+    pub(super) offloads: io::Result<Vec<(String, Offloads)>>,
     /// The programs at its TCX hooks, ingress and egress.
     pub(super) tcx_programs: io::Result<[Vec<Program>; 2]>,
     /// The filters of its clsact or ingress qdisc, ingress and egress.
@@ -57,11 +58,14 @@ impl Facts {
             ..Link::default()
         });
         Self {
-            driver: driver(&name),
+            driver: driver(&name)
+                // A few give a sentence: "802.1Q VLAN Support".
+                .filter(|name| !name.contains(' '))
+                .or_else(|| link.kind.clone()),
             tcx: uses_tcx(tc_mode),
             xdp: link.xdp.map(Program::find),
             xdp_features: features::xdp(index),
-            offloads: features::offloads(index),
+            offloads: offloads(links, &carriers),
             tcx_programs: each(both, |side| programs::tcx(&name, side)),
             filters: each(both, |side| programs::filters(index, side)),
             has_ingress_qdisc: programs::has_ingress_qdisc(index),
@@ -86,6 +90,17 @@ impl Facts {
     pub(super) fn tc(&self, tcx: Hook, clsact: Hook) -> &'static str {
         if self.tcx { tcx } else { clsact }.as_str()
     }
+}
+
+/// Interfaces of software can have LRO on, too, so that it can be turned off by them; they merge
+/// nothing.
+fn offloads(links: &Links, carriers: &[u32]) -> io::Result<Vec<(String, Offloads)>> {
+    carriers
+        .iter()
+        .filter_map(|&index| links.of(index))
+        .filter(|link| link.kind.is_none())
+        .map(|link| Ok((link.name.clone(), features::offloads(link.index)?)))
+        .collect()
 }
 
 /// Both answers, or the first error.
@@ -118,11 +133,7 @@ impl Facts {
                 native: true,
                 multi_buffer: true,
             })),
-            offloads: Ok(Offloads {
-                lro: false,
-                gro_hw: false,
-                tc: false,
-            }),
+            offloads: Ok(Vec::new()),
             tcx_programs: Ok([vec![], vec![]]),
             filters: Ok([vec![], vec![]]),
             has_ingress_qdisc: Ok(false),

@@ -28,14 +28,14 @@ fn lro(facts: &Facts) -> Finding {
         Ok(offloads) => offloads,
         Err(error) => return Finding::unseen("lro", "whether LRO is on", error),
     };
-    if offloads.lro {
+    if let Some((name, _)) = offloads.iter().find(|(_, on)| on.lro) {
         return Finding::warning(
             "lro",
             "LRO merges arriving segments and loses what they were",
-            format!("`ethtool -K {} lro off`", facts.link.name),
+            format!("`ethtool -K {name} lro off`"),
         );
     }
-    let message = if offloads.gro_hw {
+    let message = if offloads.iter().any(|(_, on)| on.gro_hw) {
         "off. GRO-HW is on: what it merges is understood, and a driver may turn it off for XDP"
     } else {
         "off, and so is GRO-HW"
@@ -72,7 +72,8 @@ fn hardware(facts: &Facts) -> Finding {
             format!("serve what is routed: `--iface {bridge}`"),
         );
     }
-    let may = facts.offloads.as_ref().is_ok_and(|offloads| offloads.tc);
+    let offloads = facts.offloads.as_ref();
+    let may = offloads.is_ok_and(|offloads| offloads.iter().any(|(_, on)| on.tc));
     Finding::ok(
         "hardware",
         if may {
@@ -175,6 +176,11 @@ mod tests {
         tc: false,
     };
 
+    /// A card without offloads, and one with these.
+    fn cards(offloads: Offloads) -> Vec<(String, Offloads)> {
+        vec![("eth0".to_owned(), OFF), ("eth1".to_owned(), offloads)]
+    }
+
     fn filter(kind: &str, in_hardware: bool) -> Filter {
         Filter {
             kind: kind.to_owned(),
@@ -208,21 +214,21 @@ mod tests {
     #[test]
     fn lro_is_a_warning_and_gro_in_hardware_is_not() {
         let mut facts = Facts::sample();
-        facts.offloads = Ok(Offloads {
+        facts.offloads = Ok(cards(Offloads {
             gro_hw: true,
             ..OFF
-        });
+        }));
         let gro = lro(&facts);
         assert_eq!(gro.status, Status::Ok);
         assert!(gro.message.contains("GRO-HW is on"));
-        facts.offloads = Ok(Offloads { lro: true, ..OFF });
+        facts.offloads = Ok(cards(Offloads { lro: true, ..OFF }));
         let found = lro(&facts);
         assert_eq!(found.status, Status::Warning);
         assert_eq!(
             found.message,
             "LRO merges arriving segments and loses what they were"
         );
-        assert_eq!(found.remedy.as_deref(), Some("`ethtool -K wan0 lro off`"));
+        assert_eq!(found.remedy.as_deref(), Some("`ethtool -K eth1 lro off`"));
         facts.offloads = Err(io::ErrorKind::Unsupported.into());
         assert_eq!(lro(&facts).status, Status::Warning);
     }
@@ -230,7 +236,7 @@ mod tests {
     #[test]
     fn filters_in_the_hardware_hide_packets_and_the_mere_ability_does_not() {
         let mut facts = Facts::sample();
-        facts.offloads = Ok(Offloads { tc: true, ..OFF });
+        facts.offloads = Ok(cards(Offloads { tc: true, ..OFF }));
         facts.filters = Ok([vec![filter("flower", false)], vec![]]);
         let able = hardware(&facts);
         assert_eq!(

@@ -81,6 +81,8 @@ fn egress(facts: &Facts) -> Finding {
             None => format!("a {} filter", filter.kind),
         }));
     }
+    // A hash filter shows as several.
+    before.dedup();
     if before.is_empty() {
         return Finding::ok("egress", tc);
     }
@@ -209,6 +211,7 @@ mod tests {
         );
 
         facts.tcx = false;
+        facts.filters = Ok([vec![bpf("early")], vec![bpf("late"), bpf("late")]]);
         let found = egress(&facts);
         assert!(
             found

@@ -44,14 +44,14 @@ fn xdp(facts: &Facts, tc: &str, asked: bool, mode: XdpMode) -> Finding {
         return Finding::ok("ingress", "xdp-generic, as asked");
     }
     let driver = facts.driver();
-    let Ok(Some(features)) = facts.xdp_features else {
-        let untold = "kernels before 6.3 do not tell";
-        if asked {
-            let message = format!("xdp-native, if {driver} has it: {untold}");
-            return Finding::warning("ingress", message, "`--ingress auto` takes what there is");
-        }
-        let message = format!("xdp-native if {driver} has it, else {tc}: {untold}");
-        return Finding::ok("ingress", message);
+    let features = match &facts.xdp_features {
+        Ok(Some(features)) => Ok(features),
+        Ok(None) => Err("kernels before 6.3 do not tell".to_owned()),
+        Err(error) => Err(format!("that cannot be seen: {error}")),
+    };
+    let features = match features {
+        Ok(features) => features,
+        Err(untold) => return untold_xdp(&driver, tc, asked, &untold),
     };
     if !features.native {
         let message = format!("{driver} has no native XDP");
@@ -71,6 +71,15 @@ fn xdp(facts: &Facts, tc: &str, asked: bool, mode: XdpMode) -> Finding {
         return Finding::ok("ingress", format!("xdp-native or else {tc}: {message}"));
     }
     Finding::ok("ingress", format!("xdp-native, which {driver} has"))
+}
+
+fn untold_xdp(driver: &str, tc: &str, asked: bool, untold: &str) -> Finding {
+    if asked {
+        let message = format!("xdp-native, if {driver} has it: {untold}");
+        return Finding::warning("ingress", message, "`--ingress auto` takes what there is");
+    }
+    let message = format!("xdp-native if {driver} has it, else {tc}: {untold}");
+    Finding::ok("ingress", message)
 }
 
 fn taken(facts: &Facts, tc: &str, asked: bool, program: &Program) -> Finding {
@@ -158,22 +167,27 @@ mod tests {
 
     #[test]
     fn a_kernel_that_does_not_tell_of_xdp_is_no_trouble_unless_xdp_is_asked_for() {
-        for untold in [Ok(None), Err(io::ErrorKind::InvalidData.into())] {
-            let mut facts = Facts::sample();
-            facts.xdp_features = untold;
-            assert_ingress(
-                &facts,
-                (
-                    Status::Ok,
-                    "xdp-native if driver ice has it, else tcx-ingress: kernels before 6.3 do not tell",
-                ),
-                (
-                    Status::Warning,
-                    "xdp-native, if driver ice has it: kernels before 6.3 do not tell; \
-                     `--ingress auto` takes what there is",
-                ),
-            );
-        }
+        let mut facts = Facts::sample();
+        facts.xdp_features = Ok(None);
+        assert_ingress(
+            &facts,
+            (
+                Status::Ok,
+                "xdp-native if driver ice has it, else tcx-ingress: kernels before 6.3 do not tell",
+            ),
+            (
+                Status::Warning,
+                "xdp-native, if driver ice has it: kernels before 6.3 do not tell; \
+                 `--ingress auto` takes what there is",
+            ),
+        );
+        facts.xdp_features = Err(io::Error::other("no reason"));
+        let (status, text) = ingress_of(&facts, Ingress::Auto, XdpMode::Auto);
+        assert_eq!(status, Status::Ok);
+        assert!(
+            text.ends_with("tcx-ingress: that cannot be seen: no reason"),
+            "{text}"
+        );
     }
 
     #[test]

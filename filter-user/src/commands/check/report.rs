@@ -9,6 +9,9 @@ use crate::datapath::DatapathError;
 
 /// Of the text on a terminal, in columns.
 const WIDTH: u16 = 100;
+/// A terminal that says that it is narrower does not know, as a serial line, or leaves no room
+/// to wrap in.
+const LEAST_WIDTH: u16 = 60;
 
 /// What one check comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -151,7 +154,7 @@ impl Report {
     fn table(&self) -> Table {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
-        if let Some(width) = table.width() {
+        if let Some(width) = table.width().filter(|&width| width >= LEAST_WIDTH) {
             table.set_content_arrangement(ContentArrangement::Dynamic);
             table.set_width(width.min(WIDTH));
         }
