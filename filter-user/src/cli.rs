@@ -9,7 +9,7 @@ use std::{
 use clap::{Parser, Subcommand};
 use env_logger::Env;
 
-use crate::commands::{demo, run};
+use crate::commands::{check, demo, run};
 
 /// Makes the last ACK the last: stops the spurious ACK that old TCP stacks send after a
 /// connection is closed, before the server answers it with a reset.
@@ -23,6 +23,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Arguments),
+    Check(check::Arguments),
     Demo(demo::Arguments),
 }
 
@@ -35,6 +36,7 @@ pub fn main() -> ExitCode {
     start_log();
     let done = match cli.command {
         Command::Run(arguments) => run::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
     };
     match done {

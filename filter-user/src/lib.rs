@@ -8,6 +8,7 @@ pub mod datapath;
 pub mod lab;
 pub mod metrics;
 pub mod one_sided;
+mod probe;
 pub mod server;
 pub mod settings;
 pub mod stream;

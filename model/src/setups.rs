@@ -383,6 +383,7 @@ fn strikes(base: &Setup, more: u8) -> Vec<Setup> {
             room: 2,
             copies_on: [true, false, true, false],
             timeouts: 6,
+            data: more > 0,
             claims: UNSEEN,
             limits: Limits {
                 unasked: 1,

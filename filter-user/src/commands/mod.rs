@@ -1,5 +1,7 @@
 //! One file per command, and what their options share.
 
+mod attaching;
+pub mod check;
 pub mod demo;
 pub mod run;
 

@@ -15,7 +15,6 @@ use anyhow::Context as _;
 use clap::{
     Args, ValueEnum,
     builder::{BoolishValueParser, NonEmptyStringValueParser, RangedU64ValueParser},
-    error::ErrorKind,
 };
 use ipnet::IpNet;
 use log::{info, warn};
@@ -25,12 +24,13 @@ use tokio::{
 };
 
 use self::{decisions::log_decisions, keeper::Keeper, signals::Signals};
+use super::attaching::Attaching;
 use crate::{
     datapath::{Changes, Datapath, DatapathError},
     metrics::Metrics,
     one_sided::OneSided,
     server,
-    settings::{Closer, Ingress, Mode, Role, Settings, TcMode, XdpMode},
+    settings::{Closer, Mode, Role, Settings},
     stream::{Output, Stream},
 };
 
@@ -114,33 +114,8 @@ pub struct Arguments {
     #[arg(long, value_name = "TIME", default_value = "4m", value_parser = super::span,
           env = "LASTACK_CLOSED_TIMEOUT", hide_env_values = true)]
     closed_timeout: Duration,
-    /// What sees arriving packets; auto takes native XDP where it can be had, else TC
-    #[arg(
-        long,
-        value_enum,
-        default_value = "auto",
-        env = "LASTACK_INGRESS",
-        hide_env_values = true
-    )]
-    ingress: Ingress,
-    /// How XDP is attached; generic only if asked for
-    #[arg(
-        long,
-        value_enum,
-        default_value = "auto",
-        env = "LASTACK_XDP_MODE",
-        hide_env_values = true
-    )]
-    xdp_mode: XdpMode,
-    /// How TC is attached; auto takes TCX where the kernel has it (6.6), else clsact
-    #[arg(
-        long,
-        value_enum,
-        default_value = "auto",
-        env = "LASTACK_TC_MODE",
-        hide_env_values = true
-    )]
-    tc_mode: TcMode,
+    #[command(flatten)]
+    attaching: Attaching,
     /// Where Prometheus scrapes /metrics, or off
     #[arg(
         long,
@@ -225,9 +200,9 @@ impl Arguments {
             max_flows: self.max_flows,
             half_closed_timeout: self.half_closed_timeout,
             closed_timeout: self.closed_timeout,
-            ingress: self.ingress,
-            xdp_mode: self.xdp_mode,
-            tc_mode: self.tc_mode,
+            ingress: self.attaching.ingress,
+            xdp_mode: self.attaching.xdp_mode,
+            tc_mode: self.attaching.tc_mode,
             clients: self.client.clone(),
             ports: self.port.clone(),
             log_decisions: self.log_decisions,
@@ -237,14 +212,8 @@ impl Arguments {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    if arguments.ingress == Ingress::Tc && arguments.xdp_mode != XdpMode::Auto {
-        Arguments::augment_args(clap::Command::new("lastack run"))
-            .error(
-                ErrorKind::ArgumentConflict,
-                "--xdp-mode cannot be used with --ingress tc, which attaches no XDP",
-            )
-            .exit();
-    }
+    let attaching = arguments.attaching;
+    attaching.refuse_contradiction(Arguments::augment_args(clap::Command::new("lastack run")));
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -234,7 +234,7 @@ impl Links {
 }
 
 /// Whether TC is attached by links rather than by filters in clsact.
-pub(super) fn uses_tcx(mode: TcMode) -> bool {
+pub(crate) fn uses_tcx(mode: TcMode) -> bool {
     match mode {
         TcMode::Auto => kernel_has(6, 6),
         TcMode::Tcx => true,
@@ -309,7 +309,7 @@ fn why_no_xdp(error: &DatapathError) -> Option<String> {
 }
 
 /// The TC program for one side of an interface.
-fn tc_name(side: TcAttachType, link: Link) -> &'static str {
+pub(super) fn tc_name(side: TcAttachType, link: Link) -> &'static str {
     match (side, link) {
         (TcAttachType::Ingress, Link::Ethernet) => "lastack_ingress",
         (TcAttachType::Ingress, Link::Ip) => "lastack_ingress_ip",
@@ -319,7 +319,7 @@ fn tc_name(side: TcAttachType, link: Link) -> &'static str {
 }
 
 /// The XDP program for this kernel.
-fn xdp_name() -> &'static str {
+pub(super) fn xdp_name() -> &'static str {
     // Multi-buffer frames came with 5.18.
     if kernel_has(5, 18) {
         "lastack_xdp_mb"
@@ -330,7 +330,7 @@ fn xdp_name() -> &'static str {
 
 /// Has the kernel verify those of these programs that it did not verify before. Side by side,
 /// since that is most of the time that a start takes.
-fn load(ebpf: &mut Ebpf, names: &[&'static str]) -> Result<(), DatapathError> {
+pub(super) fn load(ebpf: &mut Ebpf, names: &[&'static str]) -> Result<(), DatapathError> {
     thread::scope(|scope| {
         let mut loading = Vec::new();
         for (there, program) in ebpf.programs_mut() {
@@ -359,7 +359,10 @@ fn load_one(program: &mut Program) -> Result<(), ProgramError> {
     classifier.load()
 }
 
-fn typed<'a, T>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut T, DatapathError>
+pub(super) fn typed<'a, T>(
+    ebpf: &'a mut Ebpf,
+    name: &'static str,
+) -> Result<&'a mut T, DatapathError>
 where
     &'a mut T: TryFrom<&'a mut Program>,
 {

@@ -26,11 +26,13 @@ const PARENT: TcHandle = TcHandle {
     major: 0xffff,
     minor: 0xfff1,
 };
-const INGRESS: TcHandle = TcHandle {
+/// The parent of filters on arriving packets.
+pub(crate) const INGRESS: TcHandle = TcHandle {
     major: 0xffff,
     minor: 0xfff2,
 };
-const EGRESS: TcHandle = TcHandle {
+/// The parent of filters on leaving packets.
+pub(crate) const EGRESS: TcHandle = TcHandle {
     major: 0xffff,
     minor: 0xfff3,
 };
@@ -99,7 +101,7 @@ pub(super) fn has(interface: &Interface, side: TcAttachType, program: u32) -> io
     } else {
         EGRESS
     };
-    match filters(interface, side) {
+    match filters(interface.index, side) {
         Ok(filters) => Ok(filters.iter().any(|filter| runs(filter, program))),
         Err(error) if Interface::is_gone(&error) => Ok(false),
         Err(error) => Err(error),
@@ -116,23 +118,24 @@ fn runs(filter: &RouteNetlinkMessage, program: u32) -> bool {
     )
 }
 
-fn filters(interface: &Interface, side: TcHandle) -> io::Result<Vec<RouteNetlinkMessage>> {
-    let question = message(interface, side, TcHandle::UNSPEC);
-    request(RouteNetlinkMessage::GetTrafficFilter(question), NLM_F_DUMP)
-}
-
 fn remove_if_empty(interface: &Interface) -> io::Result<()> {
     for side in [INGRESS, EGRESS] {
-        if !filters(interface, side)?.is_empty() {
+        if !filters(interface.index, side)?.is_empty() {
             return Ok(());
         }
     }
-    let qdisc = RouteNetlinkMessage::DelQueueDiscipline(message(interface, PARENT, CLSACT));
+    let qdisc = RouteNetlinkMessage::DelQueueDiscipline(message(interface.index, PARENT, CLSACT));
     request(qdisc, NLM_F_ACK).map(drop)
 }
 
-fn message(interface: &Interface, parent: TcHandle, handle: TcHandle) -> TcMessage {
-    let mut message = TcMessage::with_index(interface.index.cast_signed());
+/// What is there on one side of an interface, by its index.
+pub(crate) fn filters(index: u32, side: TcHandle) -> io::Result<Vec<RouteNetlinkMessage>> {
+    let filters = message(index, side, TcHandle::UNSPEC);
+    request(RouteNetlinkMessage::GetTrafficFilter(filters), NLM_F_DUMP)
+}
+
+fn message(index: u32, parent: TcHandle, handle: TcHandle) -> TcMessage {
+    let mut message = TcMessage::with_index(index.cast_signed());
     message.header.parent = parent;
     message.header.handle = handle;
     message

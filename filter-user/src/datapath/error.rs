@@ -8,6 +8,7 @@ use aya::{
     programs::{ProgramError, tc::TcError, xdp::XdpError},
     sys::SyscallError,
 };
+use caps::Capability;
 use thiserror::Error;
 
 /// An error of [`Datapath`](super::Datapath); each is one line that says what to do.
@@ -119,12 +120,20 @@ pub enum DatapathError {
     },
 }
 
+impl DatapathError {
+    /// That `capabilities` are missing.
+    pub(crate) fn missing(capabilities: &[Capability]) -> Self {
+        let names: Vec<_> = capabilities.iter().map(ToString::to_string).collect();
+        Self::Capabilities(names.join(", "))
+    }
+}
+
 /// The kernel's answer within an error of aya's.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "aya's errors without an answer of the kernel are all the same here"
 )]
-pub(super) fn kernel_answer(error: ProgramError) -> io::Error {
+pub(crate) fn kernel_answer(error: ProgramError) -> io::Error {
     match error {
         ProgramError::LoadError { io_error, .. }
         | ProgramError::SyscallError(SyscallError { io_error, .. })

@@ -22,9 +22,9 @@ const IP_LINK_TYPES: [u16; 6] = [512, 519, 768, 769, 776, 65_534];
 /// One interface, as it was when it was looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
-    pub(super) name: String,
-    pub(super) index: u32,
-    pub(super) link: Link,
+    pub(crate) name: String,
+    pub(crate) index: u32,
+    pub(crate) link: Link,
     pub(super) condition: Condition,
     /// What is at its XDP hooks.
     xdp: Vec<LinkXdp>,
@@ -84,7 +84,7 @@ impl fmt::Display for LinkState {
 
 impl Interface {
     /// Finds an interface that carries IP by its name or one of its other names.
-    pub(super) fn find(name: &str) -> Result<Self, DatapathError> {
+    pub(crate) fn find(name: &str) -> Result<Self, DatapathError> {
         let no_interface = || DatapathError::NoInterface(name.to_owned());
         let index = if_nametoindex(name).map_err(|_| no_interface())?;
         let message = get_link(index).map_err(|error| match error.raw_os_error() {

@@ -65,34 +65,44 @@ fn log_level() -> VerifierLogLevel {
     }
 }
 
-fn check_capabilities() -> Result<(), DatapathError> {
+/// The capabilities that loading and attaching need and that the calling thread lacks.
+pub(crate) fn missing_capabilities() -> Vec<Capability> {
     let has = |capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(true);
     // CAP_SYS_ADMIN holds what was split off it.
     let bpf = |capability| has(capability) || has(Capability::CAP_SYS_ADMIN);
-    let missing: Vec<_> = [
+    [
         (Capability::CAP_BPF, bpf(Capability::CAP_BPF)),
         (Capability::CAP_NET_ADMIN, has(Capability::CAP_NET_ADMIN)),
         (Capability::CAP_PERFMON, bpf(Capability::CAP_PERFMON)),
     ]
     .into_iter()
     .filter(|(_, there)| !there)
-    .map(|(capability, _)| capability.to_string())
-    .collect();
+    .map(|(capability, _)| capability)
+    .collect()
+}
+
+fn check_capabilities() -> Result<(), DatapathError> {
+    let missing = missing_capabilities();
     if missing.is_empty() {
         Ok(())
     } else {
-        Err(DatapathError::Capabilities(missing.join(", ")))
+        Err(DatapathError::missing(&missing))
+    }
+}
+
+fn check_preemption() -> Result<(), DatapathError> {
+    if is_realtime() {
+        Err(DatapathError::Realtime)
+    } else {
+        Ok(())
     }
 }
 
 /// The programs keep a packet's facts in per-CPU maps. With PREEMPT_RT a packet can interrupt
 /// another at the same hook of the same CPU, and one would be judged by the other's facts:
 /// <https://git.kernel.org/torvalds/c/3253cb49cbad4772389d6ef55be75db1f97da910>
-fn check_preemption() -> Result<(), DatapathError> {
-    match fs::read_to_string("/sys/kernel/realtime") {
-        Ok(realtime) if realtime.trim() == "1" => Err(DatapathError::Realtime),
-        _ => Ok(()),
-    }
+pub(crate) fn is_realtime() -> bool {
+    fs::read_to_string("/sys/kernel/realtime").is_ok_and(|realtime| realtime.trim() == "1")
 }
 
 fn slots(max_flows: u32) -> u32 {

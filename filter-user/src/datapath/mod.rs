@@ -2,14 +2,15 @@
 
 mod attach;
 mod changes;
-mod clsact;
+pub(crate) mod clsact;
 pub(crate) mod driver;
 mod error;
 mod interface;
 mod load;
-mod netlink;
+pub(crate) mod netlink;
 mod presence;
 mod scope;
+mod verify;
 
 use aya::{
     Ebpf,
@@ -21,6 +22,11 @@ use filter_common::{
 };
 
 use self::attach::Links;
+pub(crate) use self::{
+    attach::uses_tcx,
+    error::kernel_answer,
+    load::{is_realtime, missing_capabilities},
+};
 pub use self::{
     attach::{Attached, Hook},
     changes::Changes,
