@@ -93,18 +93,40 @@ fn programs_that_somebody_took_off_are_attached_again() {
     assert!(instance.stop(Signal::SIGINT).0.success());
 }
 
+/// Puts somebody else's filter where ours is: with its priority and its handle.
+fn add_their_filter(gateway: &Namespace, interface: &str) -> String {
+    tool(gateway, "tc", &["qdisc", "add", "dev", interface, "clsact"]);
+    let mut filter = vec!["filter", "add", "dev", interface, "egress", "prio", "65000"];
+    filter.extend([
+        "handle",
+        "1",
+        "protocol",
+        "all",
+        "bpf",
+        "bytecode",
+        "1,6 0 0 0",
+    ]);
+    tool(gateway, "tc", &filter);
+    filters(gateway, interface)
+}
+
+fn filters(gateway: &Namespace, interface: &str) -> String {
+    tool(
+        gateway,
+        "tc",
+        &["filter", "show", "dev", interface, "egress"],
+    )
+}
+
 /// The number of the interface, the priority and the handle of the filter: all as they were.
 #[test]
 fn a_filter_of_somebody_else_in_the_place_of_ours_stays() {
-    const THEIRS: &str =
-        "filter add dev up0 egress prio 65000 handle 1 protocol all bpf bytecode 1,6_0_0_0";
     let topology = Topology::new().unwrap();
     let gateway = &topology.gateway;
     add_pair(gateway, UPLINK);
     let options = ["--metrics-addr", "off", "--tc-mode", "clsact"];
     let instance = Instance::start(gateway, &[UPLINK], &options);
-    let filters = || tool(gateway, "tc", &["filter", "show", "dev", UPLINK, "egress"]);
-    let ours = filters();
+    let ours = filters(gateway, UPLINK);
     assert!(
         ours.contains("pref 65000") && ours.contains("handle 0x1 "),
         "{ours}"
@@ -115,27 +137,31 @@ fn a_filter_of_somebody_else_in_the_place_of_ours_stays() {
     ip(gateway, &format!("link set up0 netns {elsewhere}"));
     let back = path(gateway);
     ip(&topology.server, &format!("link set up0 netns {back}"));
-    for command in ["qdisc add dev up0 clsact", THEIRS] {
-        let command = command.split(' ').map(|word| word.replace('_', " "));
-        let command: Vec<_> = command.collect();
-        tool(
-            gateway,
-            "tc",
-            &command.iter().map(String::as_str).collect::<Vec<_>>(),
-        );
-    }
-    let theirs = filters();
-    assert!(theirs.contains("handle 0x1 "), "{theirs}");
+    let theirs = add_their_filter(gateway, UPLINK);
     instance.signal(Signal::SIGCONT);
     assert_lost(&instance, UPLINK, "removed");
     assert_attached(&instance, UPLINK);
-    assert!(
-        filters().contains("handle 0x1 not_in_hw bytecode"),
-        "{}",
-        filters()
-    );
+    let both = filters(gateway, UPLINK);
+    assert!(both.contains("handle 0x1 not_in_hw bytecode"), "{both}");
     assert!(instance.stop(Signal::SIGINT).0.success());
-    assert_eq!(filters(), theirs);
+    assert_eq!(filters(gateway, UPLINK), theirs);
+}
+
+#[test]
+fn an_interface_that_got_the_number_of_a_vanished_one_is_left_alone() {
+    let topology = Topology::new().unwrap();
+    let gateway = &topology.gateway;
+    ip(gateway, "link add up0 index 1000 type veth peer name up0p");
+    let options = ["--metrics-addr", "off", "--tc-mode", "clsact"];
+    let instance = Instance::start(gateway, &[UPLINK], &options);
+    instance.signal(Signal::SIGSTOP);
+    ip(gateway, "link del up0");
+    ip(gateway, "link add up5 index 1000 type veth peer name up5p");
+    let theirs = add_their_filter(gateway, "up5");
+    instance.signal(Signal::SIGCONT);
+    assert_lost(&instance, UPLINK, "vanished");
+    assert!(instance.stop(Signal::SIGINT).0.success());
+    assert_eq!(filters(gateway, "up5"), theirs);
 }
 
 #[test]
