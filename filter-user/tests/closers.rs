@@ -14,7 +14,7 @@ use filter_user::lab::{
 };
 use nix::sys::signal::Signal;
 
-use instance::Instance;
+use instance::{Instance, wiring::route_to_clients};
 
 const CONNECTIONS: u16 = 16;
 
@@ -23,12 +23,12 @@ const LONG: Impairment = Impairment {
     loss: 0.0,
     copies: 0.0,
     late: 0.0,
-    delay: Duration::from_millis(10),
+    delay: Duration::from_millis(30),
     lateness: Duration::ZERO,
     seed: 1,
 };
-/// Less than the server's FIN takes.
-const BEHIND_THE_REQUEST: Duration = Duration::from_millis(15);
+/// Later than the request, and long before the server's FIN can be here.
+const BEHIND_THE_REQUEST: Duration = Duration::from_millis(45);
 
 fn resets(outcomes: &[Outcome]) -> usize {
     let resets = outcomes.iter().filter(|outcome| outcome.seen.resets > 0);
@@ -43,6 +43,8 @@ fn closes_at_once_with_a_server_without_time_wait_are_cured_with_closer_either_a
         .server
         .sysctl("ipv4/tcp_max_tw_buckets", "0")
         .unwrap();
+    // Which has it wait before it repeats a FIN, too.
+    route_to_clients(&topology, ["via 203.0.113.1", "via 2001:db8::1"]);
     let _server = Server::start_hasty(&topology.server).unwrap();
     let mut client = Client::new(topology.add_client().unwrap()).unwrap();
     client.half_close_after(BEHIND_THE_REQUEST);
@@ -56,7 +58,9 @@ fn closes_at_once_with_a_server_without_time_wait_are_cured_with_closer_either_a
     };
 
     let mut run = |options: &[&str]| {
-        let instance = Instance::start(&topology.gateway, &[WAN], options);
+        // A busy machine must not miss it.
+        let options = [options, &["--window", "10s"]].concat();
+        let instance = Instance::start(&topology.gateway, &[WAN], &options);
         let outcomes = client.run(&plan, &mut |_| {}).unwrap();
         let (status, lines) = instance.stop(Signal::SIGINT);
         assert!(status.success(), "{status}");

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use aya::Ebpf;
 use log::warn;
 
 use super::{
@@ -114,11 +115,11 @@ impl Datapath {
             return Err(DatapathError::NoInterface(name.to_owned()));
         };
         let loss = match Interface::find(name) {
-            Ok(now) if now.index != served.interface.index => served.new_name(Loss::Replaced),
+            Ok(now) if now.index != served.interface.index => served.fate(ebpf, Loss::Replaced),
             Ok(now) if now.link != served.interface.link => Loss::Replaced,
             Ok(now) if !served.links.hold(ebpf, &now)? => Loss::Removed,
             Ok(now) => return Ok(Ok(now.condition)),
-            Err(DatapathError::NoInterface(_)) => served.new_name(Loss::Vanished),
+            Err(DatapathError::NoInterface(_)) => served.fate(ebpf, Loss::Vanished),
             Err(DatapathError::LinkType { .. }) => Loss::Replaced,
             Err(error) => return Err(error),
         };
@@ -152,8 +153,11 @@ impl Datapath {
 }
 
 impl Served {
-    /// What the interface is called now, if it is there at all.
-    fn new_name(&self, otherwise: Loss) -> Loss {
-        Interface::name_of(self.interface.index).map_or(otherwise, Loss::Renamed)
+    /// What became of the interface that has lost its name. Its number may be another's by now,
+    /// on which our programs are not.
+    fn fate(&mut self, ebpf: &mut Ebpf, otherwise: Loss) -> Loss {
+        let is_it = self.links.hold(ebpf, &self.interface).unwrap_or(false);
+        let name = Interface::name_of(self.interface.index).filter(|_| is_it);
+        name.map_or(otherwise, Loss::Renamed)
     }
 }
