@@ -35,8 +35,8 @@ const LAN_ROLE: [&str; 2] = ["--role", "lan"];
 
 /// Connections of programs that half-close and read to the end.
 const CLOSES: Plan = Plan {
-    connections: 16,
-    response: 2 << 20,
+    connections: 8,
+    response: 1 << 20,
     reading: Duration::from_millis(200),
     timeout: Duration::from_secs(20),
 };
