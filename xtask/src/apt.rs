@@ -42,6 +42,17 @@ impl<'m> Apt<'m> {
         Ok(self.version(package))
     }
 
+    /// The packages whose names match a regular expression; `wanted` is one for messages.
+    pub(crate) fn search(&self, names: &str, wanted: &str) -> Result<Vec<String>> {
+        self.refresh(wanted)?;
+        let found = self
+            .machine
+            .ask("apt-cache", &["search", "--names-only", names]);
+        let found = found.unwrap_or_default();
+        let packages = found.lines().filter_map(|line| line.split(' ').next());
+        Ok(packages.map(str::to_owned).collect())
+    }
+
     /// Whether the package is installed already.
     pub(crate) fn has(&self, package: &str) -> bool {
         let asked = self
