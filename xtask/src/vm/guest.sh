@@ -1,17 +1,16 @@
 # Runs tests.sh on the host's root, tells by the third serial port how it ended, and ends the guest.
 
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
-busybox=/run/guest/busybox
 
 finish() {
     echo "$1" >/dev/ttyS2
-    $busybox poweroff -f
+    /run/guest/busybox poweroff -f
 }
 
 . /run/guest/settings
 
 # Lest it run on should nobody be there any more who ends it.
-($busybox sleep "$limit" && finish "error: not done after $limit s") &
+(sleep "$limit" && finish "error: not done after $limit s") &
 
 mkdir -p /dev/pts /dev/shm
 mount -t devpts devpts /dev/pts

@@ -38,4 +38,4 @@ cp /bin/busybox /settings /guest.sh /tests.sh /new/run/guest
 mkdir -p "/new/lib/modules/$release"
 mount --bind "/host$modules" "/new/lib/modules/$release" ||
     give_up "the kernel's modules are not where they were on the host"
-exec switch_root /new /run/guest/busybox sh /run/guest/guest.sh
+exec switch_root /new /bin/sh /run/guest/guest.sh
