@@ -2,6 +2,10 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub(crate) mod cure;
+pub(crate) mod traffic;
+pub(crate) mod wiring;
+
 use std::{
     io::{BufRead as _, BufReader, Read as _},
     process::{Child, Command, ExitStatus, Output, Stdio},
@@ -57,11 +61,7 @@ impl Instance {
 
     /// The hooks that it has attached to, by its own word.
     pub(crate) fn hooks(&self) -> Vec<String> {
-        let hooks = self.attached.iter().flat_map(|line| {
-            let hooks = line["hooks"].as_array().unwrap();
-            hooks.iter().map(|hook| hook["hook"].as_str().unwrap())
-        });
-        hooks.map(str::to_owned).collect()
+        hooks_of(&self.attached)
     }
 
     /// The next line of its output.
@@ -93,6 +93,15 @@ impl Drop for Instance {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+/// The hooks in lines of the type `attached`.
+fn hooks_of(attached: &[Value]) -> Vec<String> {
+    let hooks = attached.iter().flat_map(|line| {
+        let hooks = line["hooks"].as_array().unwrap();
+        hooks.iter().map(|hook| hook["hook"].as_str().unwrap())
+    });
+    hooks.map(str::to_owned).collect()
 }
 
 /// The built program.

@@ -17,6 +17,9 @@ mount -t devpts devpts /dev/pts
 mount -t tmpfs shm /dev/shm
 mount -t bpf bpf /sys/fs/bpf
 ln -s /proc/self/fd /dev/fd
+for stream in stdin:0 stdout:1 stderr:2; do
+    ln -s "/proc/self/fd/${stream#*:}" "/dev/${stream%:*}"
+done
 # Whatever else is needed, the kernel loads when it is asked for it; these have to be there
 # before somebody opens their device.
 modprobe -a tun ppp_generic || finish "error: tun and ppp_generic cannot be loaded"

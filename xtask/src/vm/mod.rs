@@ -65,7 +65,8 @@ const TOOLS: [Tool; 6] = [
 ];
 
 /// What the tests run there beside what they run on the host.
-const TEST_TOOLS: [Tool; 3] = [
+const TEST_TOOLS: [Tool; 4] = [
+    ("ethtool", "ethtool"),
     ("pppd", "ppp"),
     ("pppoe-server", "pppoe"),
     ("wg", "wireguard-tools"),
