@@ -57,7 +57,7 @@ enum Verb {
     Footprint(footprint::Arguments),
     /// Checks format, clippy (host and BPF target), documentation and footprint
     Lint,
-    /// What continuous integration runs: lint, test, then model
+    /// What continuous integration runs: lint, test, vm, then model
     Ci,
 }
 
