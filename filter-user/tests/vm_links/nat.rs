@@ -1,4 +1,6 @@
-//! NAT with a software flowtable: packets of an open connection bypass the forwarding path.
+//! NAT with a software flowtable: packets of an open connection bypass the forwarding path, but
+//! not the interfaces' hooks. The kernel hands a connection back to the forwarding path at its
+//! first FIN.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -83,6 +85,7 @@ fn large_transfers_are_unharmed_behind_nat_with_a_flowtable() {
         (&network.topology.gateway, &[WAN], &[]),
         (&servers, &host.namespace),
     );
+    // Handshakes and closes; the transfers are some hundred thousand packets.
     let forwarded = forwarded(&network.topology.gateway);
-    assert!(forwarded < 1000, "{forwarded}");
+    assert!((1..1000).contains(&forwarded), "{forwarded}");
 }
