@@ -42,17 +42,6 @@ impl<'m> Apt<'m> {
         Ok(self.version(package))
     }
 
-    /// The packages whose names match a regular expression; `wanted` is one for messages.
-    pub(crate) fn search(&self, names: &str, wanted: &str) -> Result<Vec<String>> {
-        self.refresh(wanted)?;
-        let found = self
-            .machine
-            .ask("apt-cache", &["search", "--names-only", names]);
-        let found = found.unwrap_or_default();
-        let packages = found.lines().filter_map(|line| line.split(' ').next());
-        Ok(packages.map(str::to_owned).collect())
-    }
-
     /// Whether the package is installed already.
     pub(crate) fn has(&self, package: &str) -> bool {
         let asked = self
@@ -65,8 +54,9 @@ impl<'m> Apt<'m> {
         parse_candidate(&self.machine.ask("apt-cache", &["policy", package])?)
     }
 
-    /// Fails where packages cannot be installed at all.
-    fn refresh(&self, wanted: &str) -> Result<()> {
+    /// Refreshes the lists of packages, once. Fails where packages cannot be installed at all,
+    /// and names the wanted one.
+    pub(crate) fn refresh(&self, wanted: &str) -> Result<()> {
         if self.machine.program("apt-get").is_none() {
             bail!("there is no apt-get here; install what your system calls {wanted}");
         }

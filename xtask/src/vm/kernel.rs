@@ -68,26 +68,34 @@ impl Kernel {
 /// The wanted kernel, from those that are kept below `directory` or else from Debian.
 pub(super) fn ensure(machine: &dyn Machine, wanted: &Wanted, directory: &Path) -> Result<Kernel> {
     let kept = machine.names_in(directory);
-    let kept_release = match wanted {
-        Wanted::Package(package) => {
-            let named = package.trim_start_matches(PACKAGE);
-            kept.into_iter().find(|release| release == named)
-        }
-        Wanted::Newest | Wanted::Version(_) => choose(wanted, &kept),
+    let release = match wanted {
+        Wanted::Package(package) => package.strip_prefix(PACKAGE).map(str::to_owned),
+        Wanted::Version(_) => choose(wanted, &kept),
+        Wanted::Newest => choose(wanted, &listed(machine)),
     };
-    if let Some(release) = kept_release {
+    if let Some(release) = release.filter(|release| kept.contains(release)) {
         let root = directory.join(&release);
         return Ok(Kernel { release, root });
     }
-    let apt = Apt::new(machine);
-    let package = package(machine, &apt, wanted)?;
+    let package = package(machine, wanted)?;
     machine.say(&format!("downloading {package}"));
     unpack(machine, &package, directory)
         .with_context(|| format!("the kernel of the package {package} cannot be had"))
 }
 
+/// The releases that apt's lists have, of every flavour.
+fn listed(machine: &dyn Machine) -> Vec<String> {
+    let names = format!("^{PACKAGE}[0-9].*{FLAVOUR}$");
+    let found = machine.ask("apt-cache", &["search", "--names-only", &names]);
+    let found = found.unwrap_or_default();
+    let packages = found.lines().filter_map(|line| line.split(' ').next());
+    let releases = packages.filter_map(|package| package.strip_prefix(PACKAGE));
+    releases.map(str::to_owned).collect()
+}
+
 /// The name of the package that has the wanted kernel itself.
-fn package(machine: &dyn Machine, apt: &Apt<'_>, wanted: &Wanted) -> Result<String> {
+fn package(machine: &dyn Machine, wanted: &Wanted) -> Result<String> {
+    let apt = Apt::new(machine);
     if let Wanted::Package(package) = wanted {
         if apt.available(package)?.is_none() {
             bail!("this system's apt has no package {package}");
@@ -95,14 +103,8 @@ fn package(machine: &dyn Machine, apt: &Apt<'_>, wanted: &Wanted) -> Result<Stri
         let depends = machine.ask("apt-cache", &["depends", package]);
         return Ok(stands_for(&depends.unwrap_or_default()).unwrap_or_else(|| package.clone()));
     }
-    let packages = apt.search(
-        &format!("^{PACKAGE}[0-9].*{FLAVOUR}$"),
-        &format!("{PACKAGE}amd64"),
-    )?;
-    let releases: Vec<_> = packages
-        .iter()
-        .filter_map(|package| package.strip_prefix(PACKAGE).map(str::to_owned))
-        .collect();
+    apt.refresh(&format!("{PACKAGE}amd64"))?;
+    let releases = listed(machine);
     match choose(wanted, &releases) {
         Some(release) => Ok(format!("{PACKAGE}{release}")),
         None => bail!("{}", unknown(wanted, &releases)),
@@ -269,9 +271,19 @@ mod tests {
         );
     }
 
+    const SEARCH: &str = "apt-cache search --names-only ^linux-image-[0-9].*-amd64$";
+
+    fn found() -> String {
+        RELEASES
+            .map(|release| format!("linux-image-{release} - Linux for 64-bit PCs\n"))
+            .concat()
+    }
+
     #[test]
-    fn a_kept_kernel_is_taken_without_asking_apt() {
-        let machine = Fake::user().file("/vm/6.12.117+deb12-amd64");
+    fn a_kept_kernel_is_taken_without_a_download() {
+        let machine = Fake::user()
+            .file("/vm/6.12.117+deb12-amd64")
+            .answer(SEARCH, &found());
         let kept = Path::new("/vm");
         for wanted in [
             Wanted::Newest,
@@ -289,12 +301,21 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_that_debian_has_not_is_named_beside_those_that_it_has() {
-        let found = RELEASES.map(|release| format!("linux-image-{release} - Linux for 64-bit PCs"));
-        let machine = Fake::root().program("apt-get").answer(
-            "apt-cache search --names-only ^linux-image-[0-9].*-amd64$",
-            &found.join("\n"),
+    fn an_older_kernel_that_is_kept_does_not_pass_for_the_newest() {
+        let machine = Fake::user()
+            .file("/vm/6.1.0-50-amd64")
+            .answer(SEARCH, &found());
+        // That it must be downloaded is an error here, where nobody may.
+        let error = ensure(&machine, &Wanted::Newest, Path::new("/vm")).unwrap_err();
+        assert!(
+            error.to_string().starts_with("there is no apt-get"),
+            "{error}"
         );
+    }
+
+    #[test]
+    fn a_kernel_that_debian_has_not_is_named_beside_those_that_it_has() {
+        let machine = Fake::root().program("apt-get").answer(SEARCH, &found());
         let wanted = Wanted::Version("7".to_owned());
         let error = ensure(&machine, &wanted, Path::new("/vm")).unwrap_err();
         assert_eq!(

@@ -35,7 +35,7 @@ use crate::{
 #[derive(Debug, Default, Args)]
 pub(crate) struct Arguments {
     /// Debian's kernel: a version such as 6.1, or a package such as linux-image-amd64
-    /// [default: the newest that is kept in target/vm, or else that apt has]
+    /// [default: the newest that apt has]
     #[arg(long, value_name = "VERSION|PACKAGE")]
     kernel: Option<Wanted>,
     /// Of the integration tests of filter-user only these, as `cargo test` takes them
