@@ -17,8 +17,8 @@ use serde_json::Value;
 
 use super::{Instance, tool, wait_until};
 
-/// Of the file that is fetched.
-const OCTETS: usize = 64 << 20;
+/// How often the file that is fetched repeats 251 octets: 25 MB.
+const REPETITIONS: usize = 100_000;
 /// What iperf3 sends in each direction.
 const STREAM: &str = "64M";
 
@@ -35,7 +35,7 @@ pub(crate) struct Servers {
 impl Servers {
     pub(crate) fn start(namespace: &Namespace) -> Self {
         let directory = Directory::new();
-        let content: Vec<u8> = (0..=250).cycle().take(OCTETS).collect();
+        let content = (0..=250).collect::<Vec<u8>>().repeat(REPETITIONS);
         fs::write(directory.0.join("file"), &content).unwrap();
         let configuration = format!(
             "daemon off; master_process off; pid {0}/pid; error_log {0}/error; events {{}}
