@@ -54,8 +54,9 @@ impl<'m> Apt<'m> {
         parse_candidate(&self.machine.ask("apt-cache", &["policy", package])?)
     }
 
-    /// Fails where packages cannot be installed at all.
-    fn refresh(&self, wanted: &str) -> Result<()> {
+    /// Refreshes the lists of packages, once. Fails where packages cannot be installed at all,
+    /// and names the wanted one.
+    pub(crate) fn refresh(&self, wanted: &str) -> Result<()> {
         if self.machine.program("apt-get").is_none() {
             bail!("there is no apt-get here; install what your system calls {wanted}");
         }

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::{lint, model, test};
+use crate::{lint, model, test, vm};
 
 /// The verb.
 pub(crate) fn run() -> Result<()> {
@@ -10,6 +10,8 @@ pub(crate) fn run() -> Result<()> {
     lint::run()?;
     eprintln!("== cargo xtask test");
     test::run(&test::Arguments::default())?;
+    eprintln!("== cargo xtask vm");
+    vm::run(&vm::Arguments::default())?;
     eprintln!("== cargo xtask model");
     model::run(&model::Arguments::default())
 }

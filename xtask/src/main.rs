@@ -18,6 +18,7 @@ mod process;
 mod setup;
 mod test;
 mod toolchain;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -42,6 +43,8 @@ enum Verb {
     BuildAndRun(build_and_run::Arguments),
     /// Runs the tests, those that need root included
     Test(test::Arguments),
+    /// Runs the tests that need another kernel, in a virtual machine with one of Debian's
+    Vm(vm::Arguments),
     /// Explores every run of a small close through the state machine, then breaks it
     Model(model::Arguments),
     /// Feeds arbitrary bytes to the parser and the state machine, for a while
@@ -54,7 +57,7 @@ enum Verb {
     Footprint(footprint::Arguments),
     /// Checks format, clippy (host and BPF target), documentation and footprint
     Lint,
-    /// What continuous integration runs: lint, test, then model
+    /// What continuous integration runs: lint, test, vm, then model
     Ci,
 }
 
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Verb::Build(arguments) => build::run(&arguments),
         Verb::BuildAndRun(arguments) => build_and_run::run(&arguments),
         Verb::Test(arguments) => test::run(&arguments),
+        Verb::Vm(arguments) => vm::run(&arguments),
         Verb::Model(arguments) => model::run(&arguments),
         Verb::Fuzz(arguments) => fuzz::run(&arguments),
         Verb::Loss(arguments) => loss::run(&arguments),

@@ -58,16 +58,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         );
     }
     setup::ensure()?;
-    let installed = apt::tools(&Here, &TOOLS, "the tests run them")?;
-    if installed.contains(&"nginx-light") {
-        stop_nginx(is_root);
-    }
+    ensure_tools()?;
     let mut tests = workspace::cargo(["test", "--workspace", "--exclude=filter-ebpf"]);
     if !is_root {
         eprintln!("the tests are built as you and run as root, through sudo");
         tests.env(runner_variable(), "sudo -E");
     }
     visibly(&mut tests)
+}
+
+/// Installs what the tests run.
+pub(crate) fn ensure_tools() -> Result<()> {
+    let installed = apt::tools(&Here, &TOOLS, "the tests run them")?;
+    if installed.contains(&"nginx-light") {
+        stop_nginx(Here.is_root());
+    }
+    Ok(())
 }
 
 /// Debian starts a server when its package is installed; the tests only want the program.
