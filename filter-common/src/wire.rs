@@ -52,8 +52,8 @@ pub trait Frame {
 /// The most octets of options that a TCP header has room for.
 pub const MOST_OPTION_OCTETS: usize = 40;
 
-/// Room for them.
-pub type OptionOctets = [u8; MOST_OPTION_OCTETS];
+/// Room for them; a power of two, which a kernel program's verifier understands.
+pub type OptionOctets = [u8; 64];
 
 /// Octets that are known to be there. Reading past them gives 0.
 pub trait Header {

@@ -13,7 +13,7 @@ use filter_common::{
     policy::{INTERFACE_PROBES, MOST_INTERFACES, UNSERVED},
 };
 
-use crate::{configuration, filter::Facts, packet::SCRATCH_OCTETS};
+use crate::{configuration, filter::Facts, packet::Scratch};
 
 /// The closing flows. LRU: a full table forgets the oldest instead of refusing.
 #[map]
@@ -61,7 +61,7 @@ static COUNTERS: PerCpuArray<Tallies> = PerCpuArray::with_max_entries(MOST_INTER
 
 /// Headers of frames whose own are not readable in place, one entry a hook.
 #[map]
-pub(crate) static SCRATCH: PerCpuArray<[u8; SCRATCH_OCTETS]> = PerCpuArray::with_max_entries(2, 0);
+pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(2, 0);
 
 /// What is known of the packet at each hook.
 #[map]
@@ -71,19 +71,22 @@ pub(crate) static FACTS: PerCpuArray<Facts> = PerCpuArray::with_max_entries(2, 0
 #[map]
 static BARRIER: PerCpuArray<usize> = PerCpuArray::with_max_entries(1, 0);
 
-/// Gives `value` back by a way on which the verifier loses sight of it: it does not follow
-/// what is in a map.
+/// Gives an offset back by a way on which the verifier loses sight of it, as it does not follow
+/// what is in a map; all that it then knows is a bound.
 #[inline(always)]
-pub(crate) fn forgotten(value: usize) -> usize {
+pub(crate) fn forgotten(offset: usize) -> usize {
     let Some(entry) = BARRIER.get_ptr_mut(0) else {
-        return usize::MAX;
+        return OFFSETS;
     };
     // SAFETY: a live map value of this CPU.
     unsafe {
-        entry.write_volatile(value);
-        entry.read_volatile()
+        entry.write_volatile(offset.min(OFFSETS));
+        entry.read_volatile() & OFFSETS
     }
 }
+
+/// Larger than any offset of a header, and all ones.
+const OFFSETS: usize = 0x3ff;
 
 /// The counters of one interface on this CPU.
 #[derive(Clone, Copy)]

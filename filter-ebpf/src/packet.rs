@@ -18,8 +18,12 @@ use aya_ebpf::{
 use filter_common::wire::{Frame, Header, Link, MOST_OPTION_OCTETS, OptionOctets};
 
 /// Octets of a frame that are copied when its headers cannot be read in place: tags, an
-/// IPv6 header, some extension headers and the longest TCP header.
+/// IPv6 header, some extension headers and the longest TCP header. A power of two.
 pub(crate) const SCRATCH_OCTETS: usize = 256;
+
+/// Room for them, and for as much again as any header has: an offset below `SCRATCH_OCTETS` is
+/// all that the verifier is shown of one.
+pub(crate) type Scratch = [u8; SCRATCH_OCTETS + 64];
 
 /// One packet at a hook.
 pub(crate) trait Packet {
@@ -245,15 +249,11 @@ pub(crate) struct Copied<'a, P> {
 impl<'a, P: Packet> Copied<'a, P> {
     /// Copies them; nothing where the kernel cannot.
     #[inline(always)]
-    pub(crate) fn new(packet: &'a P, scratch: *mut [u8; SCRATCH_OCTETS]) -> Option<Self> {
-        let length = packet.len().min(SCRATCH_OCTETS) as u32;
-        // The verifier wants to see both bounds of a length.
-        if length == 0 || !packet.copy(0, scratch.cast(), length) {
+    pub(crate) fn new(packet: &'a P, scratch: *mut Scratch) -> Option<Self> {
+        let length = packet.len().min(SCRATCH_OCTETS);
+        if length == 0 || !packet.copy(0, scratch.cast(), from_one_to::<SCRATCH_OCTETS>(length)) {
             return None;
         }
-        // Opaque, so that the compiler keeps the check against SCRATCH_OCTETS, which is the
-        // one that the verifier understands.
-        let length = core::hint::black_box(length as usize);
         Some(Self {
             packet,
             scratch: scratch.cast_const().cast(),
@@ -275,9 +275,10 @@ impl<P: Packet> Frame for Copied<'_, P> {
 
     #[inline(always)]
     fn header<const N: usize>(&self, offset: usize) -> Option<At> {
-        if offset > SCRATCH_OCTETS - N || offset + N > self.length {
+        if offset + N > self.length {
             return None;
         }
+        let offset = core::hint::black_box(offset) & (SCRATCH_OCTETS - 1);
         Some(At(self.scratch as usize + offset))
     }
 
@@ -299,11 +300,19 @@ fn copy_options<P: Packet>(
     length: usize,
     options: &mut OptionOctets,
 ) -> bool {
-    // The verifier wants to see both bounds of a length.
     if length == 0 || length > MOST_OPTION_OCTETS {
         return false;
     }
-    packet.copy(offset as u32, options.as_mut_ptr(), length as u32)
+    let length = from_one_to::<{ size_of::<OptionOctets>() }>(length);
+    packet.copy(offset as u32, options.as_mut_ptr(), length)
+}
+
+/// Gives a length back that is from 1 to `MOST`, a power of two, in a way that every verifier
+/// sees. Those before 6.8 or so do not learn a bound from a comparison if the compiler has put what
+/// is compared on the stack before.
+#[inline(always)]
+fn from_one_to<const MOST: usize>(length: usize) -> u32 {
+    (core::hint::black_box(length - 1) & (MOST - 1)) as u32 + 1
 }
 
 /// A header at an address that was checked.

@@ -1,6 +1,6 @@
 //! TCP options, as far as R1 cares.
 
-use super::{Frame, MOST_OPTION_OCTETS};
+use super::{Frame, MOST_OPTION_OCTETS, OptionOctets};
 use crate::segment::Options;
 
 /// Looks through `length` octets of options at `offset`.
@@ -17,7 +17,7 @@ pub(super) fn read<F: Frame + ?Sized>(frame: &F, offset: usize, length: usize) -
     if length == PADDED_TIMESTAMPS_LENGTH && frame.peek(offset) == Some(PADDED_TIMESTAMPS.to_be()) {
         return Options::Plain;
     }
-    let mut octets = [0; MOST_OPTION_OCTETS];
+    let mut octets: OptionOctets = [0; _];
     if !frame.options(offset, length, &mut octets) {
         return Options::Other;
     }
