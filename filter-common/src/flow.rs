@@ -5,6 +5,8 @@
 //! direction only, so that the hooks of both directions never overwrite one another and need
 //! no lock.
 
+use core::mem::offset_of;
+
 use crate::{
     policy::{Moment, Policy, Ticks},
     segment::{Direction, Flags, Segment},
@@ -73,8 +75,8 @@ pub struct Flow {
     pub client: ClientHalf,
 }
 
-/// No padding: 12 octets and 20.
-const _: () = assert!(size_of::<Flow>() == 32);
+/// No padding: 12 octets and 20; and what the server told is the first word.
+const _: () = assert!(size_of::<Flow>() == 32 && offset_of!(Flow, server) == 0);
 
 #[cfg(feature = "user")]
 // SAFETY: repr(C), integers only, no padding.

@@ -172,12 +172,11 @@ fn judge(facts: &Facts, direction: Direction, slot: *mut Slot, now: Ticks) -> Re
 /// the new one, as if the packets had met in another order. What the server told is one word.
 #[inline(always)]
 fn read(flow: *mut Flow) -> Flow {
-    // SAFETY: a live map value, aligned to 8 octets, as are the copy and the server's half in
-    // both.
+    // SAFETY: a live map value. A flow begins with the word that is what the server told.
     unsafe {
         let mut copy = *flow;
-        let told = (&raw const (*flow).server).cast::<u64>().read_volatile();
-        (&raw mut copy.server).cast::<u64>().write(told);
+        let told = flow.cast::<u64>().read_volatile();
+        (&raw mut copy).cast::<u64>().write(told);
         copy
     }
 }
@@ -229,11 +228,11 @@ impl Effects for Table<'_> {
     #[inline(always)]
     fn server(&mut self, server: ServerHalf, lifetime: Ticks) {
         if let Some(flow) = self.found {
-            // SAFETY: a live map value, of which this direction writes the server's half; aligned
-            // to 8 octets.
+            // SAFETY: a live map value, of which this direction writes the server's half; it begins
+            // with the word that is what the server told.
             unsafe {
                 let told = (&raw const server).cast::<u64>().read_unaligned();
-                (&raw mut (*flow).server).cast::<u64>().write_volatile(told);
+                flow.cast::<u64>().write_volatile(told);
                 (*flow).server.at = server.at;
             }
             self.kept = Some(lifetime);

@@ -23,6 +23,7 @@ use tun_rs::{DeviceBuilder, Layer, SyncDevice};
 
 use instance::{
     cure::assert_cured,
+    expected::{tc, xdp},
     tool,
     wiring::{
         BACK_BY_SECOND, BY_SECOND, Network, address_second, ip, route_to_clients, route_to_server,
@@ -95,9 +96,6 @@ fn assert_cured_at(network: &mut Network, interfaces: &[(&str, [&str; 2])], opti
     assert_eq!(cured.hooks().iter().collect::<Vec<_>>(), hooks);
 }
 
-const TCX: [&str; 2] = ["tcx-ingress", "tcx-egress"];
-const XDP: [&str; 2] = ["xdp-native", "tcx-egress"];
-
 fn cured_on_tun(hooks: [&str; 2], options: &[&str]) {
     let mut network = Network::new();
     let topology = &network.topology;
@@ -109,7 +107,7 @@ fn cured_on_tun(hooks: [&str; 2], options: &[&str]) {
 
 #[test]
 fn on_a_tun_interface_tcx_cures() {
-    cured_on_tun(TCX, &[]);
+    cured_on_tun(tc(), &[]);
 }
 
 #[test]
@@ -139,14 +137,14 @@ const BRIDGE: [&str; 2] = ["link add br0 type bridge", "link set wan0 master br0
 fn a_bridge_is_served_by_tc() {
     let mut network = Network::new();
     on_top(&network, &BRIDGE, "br0");
-    assert_cured_at(&mut network, &[("br0", TCX)], &[]);
+    assert_cured_at(&mut network, &[("br0", tc())], &[]);
 }
 
 #[test]
 fn a_bridge_port_is_served_by_xdp() {
     let mut network = Network::new();
     on_top(&network, &BRIDGE, "br0");
-    assert_cured_at(&mut network, &[(WAN, XDP)], &[]);
+    assert_cured_at(&mut network, &[(WAN, xdp())], &[]);
 }
 
 const MACVLAN: [&str; 1] = ["link add mv0 link wan0 type macvlan mode bridge"];
@@ -155,14 +153,14 @@ const MACVLAN: [&str; 1] = ["link add mv0 link wan0 type macvlan mode bridge"];
 fn a_macvlan_is_served_by_tc() {
     let mut network = Network::new();
     on_top(&network, &MACVLAN, "mv0");
-    assert_cured_at(&mut network, &[("mv0", TCX)], &[]);
+    assert_cured_at(&mut network, &[("mv0", tc())], &[]);
 }
 
 #[test]
 fn the_interface_below_a_macvlan_is_served_by_xdp() {
     let mut network = Network::new();
     on_top(&network, &MACVLAN, "mv0");
-    assert_cured_at(&mut network, &[(WAN, XDP)], &[]);
+    assert_cured_at(&mut network, &[(WAN, xdp())], &[]);
 }
 
 #[test]
@@ -188,5 +186,5 @@ fn a_vxlan_is_served_by_tc() {
     address_second(&network.topology, ("vx0", "vx0"));
     route_to_server(&network.topology, BY_SECOND);
     route_to_clients(&network.topology, BACK_BY_SECOND);
-    assert_cured_at(&mut network, &[("vx0", TCX)], &[]);
+    assert_cured_at(&mut network, &[("vx0", tc())], &[]);
 }

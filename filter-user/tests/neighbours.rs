@@ -18,7 +18,7 @@ use filter_user::lab::{
 
 use instance::{
     cure::{self, CONNECTIONS, assert_cured, assert_cured_by},
-    hooks, lastack,
+    expected, hooks, lastack,
     neighbour::{Neighbour, Place},
     tool,
     wiring::{Network, ip},
@@ -157,7 +157,7 @@ fn an_xdp_program_that_is_there_stays_and_tc_does_its_work() {
     let theirs = Neighbour::counting_xdp(gateway, WAN);
     let before = hooks(gateway, WAN);
     let cured = assert_cured(gateway, &mut client, &[WAN], &[]);
-    assert_eq!(cured.hooks(), ["tcx-ingress", "tcx-egress"]);
+    assert_eq!(cured.hooks(), expected::tc());
     assert_eq!(cured.attached[0]["note"], "it has an XDP program already");
     assert_eq!(hooks(gateway, WAN), before);
     let packets = theirs.seen().packets;

@@ -20,6 +20,7 @@ use instance::{
     Instance,
     capture::Capture,
     cure::assert_cured,
+    expected::{tc, xdp},
     neighbour::{Neighbour, Place},
     tool,
     traffic::{self, Servers},
@@ -28,8 +29,6 @@ use instance::{
 
 /// An Ethernet frame with a packet of 1500 octets.
 const FRAME: u64 = 1514;
-const XDP: [&str; 2] = ["xdp-native", "tcx-egress"];
-const TCX: [&str; 2] = ["tcx-ingress", "tcx-egress"];
 const BY_TC: [&str; 2] = ["--ingress", "tc"];
 const LAN_ROLE: [&str; 2] = ["--role", "lan"];
 
@@ -154,7 +153,7 @@ fn jumbo_frames_are_multi_buffer_frames_to_xdp() {
     for (namespace, interface) in path.ends() {
         ip(namespace, &[&format!("link set {interface} mtu 9000")]);
     }
-    assert_eq!(path.assert_closes_are_followed(WAN, &[]), XDP);
+    assert_eq!(path.assert_closes_are_followed(WAN, &[]), xdp());
     let octets = octets_a_packet_at_xdp(path.gateway(), WAN);
     assert!(octets > PAGE, "{octets}");
     path.assert_unharmed(WAN, &[]);
@@ -174,7 +173,7 @@ fn fins_that_gro_merged_with_data_are_seen_by_tc() {
     features(path.server(), "server0", "tso off gso off");
     features(path.gateway(), WAN, "gro on");
     let merged = LARGE_WITH_FIN.map(|filter| Capture::start(path.gateway(), WAN, filter));
-    assert_eq!(path.assert_closes_are_followed(WAN, &BY_TC), TCX);
+    assert_eq!(path.assert_closes_are_followed(WAN, &BY_TC), tc());
     for merged in merged {
         assert!(!merged.stop().is_empty(), "GRO merged no FIN");
     }
@@ -190,7 +189,7 @@ fn gso_packets_are_seen_whole_at_egress() {
     // They arrive as they leave.
     let large = LARGE_WITH_FIN.map(|filter| Capture::start(path.gateway(), WAN, filter));
     let leaving = Neighbour::counting(path.gateway(), lan, TcAttachType::Egress, Place::TcxFirst);
-    assert_eq!(path.assert_closes_are_followed(lan, &LAN_ROLE), XDP);
+    assert_eq!(path.assert_closes_are_followed(lan, &LAN_ROLE), xdp());
     for large in large {
         assert!(!large.stop().is_empty(), "no FIN in a GSO packet");
     }
@@ -236,6 +235,6 @@ fn big_tcp_with_lengths_of_0_is_seen_by_tc_at_egress() {
 fn big_tcp_is_unharmed_by_xdp() {
     let path = Path::new();
     path.allow_big_tcp();
-    assert_eq!(path.assert_closes_are_followed(WAN, &[]), XDP);
+    assert_eq!(path.assert_closes_are_followed(WAN, &[]), xdp());
     path.assert_unharmed(WAN, &[]);
 }

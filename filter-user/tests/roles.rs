@@ -16,13 +16,13 @@ use filter_user::lab::{
 use instance::{
     capture::Capture,
     cure::{self, CONNECTIONS, assert_cured, resets},
+    expected::xdp,
     tool,
     traffic::{self, Servers},
     wiring::Network,
 };
 
 const LAN_ROLE: [&str; 2] = ["--role", "lan"];
-const XDP: [&str; 2] = ["xdp-native", "tcx-egress"];
 /// The lab's client, as it is known before NAT.
 const CLIENT: [&str; 2] = ["--client", "10.0.0.0/24,fd00::/64"];
 
@@ -84,7 +84,7 @@ fn behind_masquerade_only_the_lan_side_knows_the_clients() {
     let v4 = ["--role", "lan", "--client", "10.0.0.2"];
     assert_eq!(resets_while_served(gateway, &mut client, LAN, &v4), all / 2);
     let cured = assert_cured(gateway, &mut client, &[LAN], &[LAN_ROLE, CLIENT].concat());
-    assert_eq!(cured.hooks(), XDP);
+    assert_eq!(cured.hooks(), xdp());
     assert_eq!(cured.packets(LAN, "first_ack"), all);
 }
 

@@ -14,6 +14,7 @@ use filter_user::lab::{namespace::Namespace, topology::WAN};
 use instance::{
     capture::Capture,
     cure::assert_cured,
+    expected::{tc, xdp},
     neighbour::Neighbour,
     traffic::{self, Servers},
     wiring::{Network, connect, features, hand_over, ip},
@@ -109,8 +110,6 @@ impl Trunk {
     }
 }
 
-const XDP: [&str; 2] = ["xdp-native", "tcx-egress"];
-const TCX: [&str; 2] = ["tcx-ingress", "tcx-egress"];
 const BY_TC: [&str; 2] = ["--ingress", "tc"];
 
 /// To tcpdump.
@@ -120,38 +119,38 @@ const QINQ: [(u16, u16); 2] = [(C_VLAN, 100), (S_VLAN, 200)];
 
 #[test]
 fn one_tag_in_the_frame_is_passed_over_by_xdp() {
-    Trunk::new(&[(C_VLAN, 100)], Outermost::InTheFrame).assert_cured(ONE, XDP, &[]);
+    Trunk::new(&[(C_VLAN, 100)], Outermost::InTheFrame).assert_cured(ONE, xdp(), &[]);
 }
 
 #[test]
 fn one_tag_that_is_stripped_is_no_matter_to_xdp() {
-    Trunk::new(&[(C_VLAN, 100)], Outermost::Stripped).assert_cured(ONE, XDP, &[]);
+    Trunk::new(&[(C_VLAN, 100)], Outermost::Stripped).assert_cured(ONE, xdp(), &[]);
 }
 
 #[test]
 fn one_tag_that_is_stripped_is_no_matter_to_tc() {
-    Trunk::new(&[(C_VLAN, 100)], Outermost::Stripped).assert_cured(ONE, TCX, &BY_TC);
+    Trunk::new(&[(C_VLAN, 100)], Outermost::Stripped).assert_cured(ONE, tc(), &BY_TC);
 }
 
 #[test]
 fn both_tags_of_qinq_in_the_frame_are_passed_over_by_xdp() {
-    Trunk::new(&QINQ, Outermost::InTheFrame).assert_cured(TWO, XDP, &[]);
+    Trunk::new(&QINQ, Outermost::InTheFrame).assert_cured(TWO, xdp(), &[]);
 }
 
 #[test]
 fn the_inner_tag_of_qinq_is_passed_over_by_xdp_where_the_outer_is_stripped() {
-    Trunk::new(&QINQ, Outermost::Stripped).assert_cured(TWO, XDP, &[]);
+    Trunk::new(&QINQ, Outermost::Stripped).assert_cured(TWO, xdp(), &[]);
 }
 
 #[test]
 fn the_inner_tag_of_qinq_is_passed_over_by_tc_where_the_outer_is_stripped() {
-    Trunk::new(&QINQ, Outermost::Stripped).assert_cured(TWO, TCX, &BY_TC);
+    Trunk::new(&QINQ, Outermost::Stripped).assert_cured(TWO, tc(), &BY_TC);
 }
 
 #[test]
 fn two_customer_tags_are_passed_over_as_those_of_qinq() {
     let tags = [(C_VLAN, 100), (C_VLAN, 200)];
-    Trunk::new(&tags, Outermost::InTheFrame).assert_cured(TWO, XDP, &[]);
+    Trunk::new(&tags, Outermost::InTheFrame).assert_cured(TWO, xdp(), &[]);
 }
 
 #[test]

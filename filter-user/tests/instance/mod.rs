@@ -4,6 +4,7 @@
 
 pub(crate) mod capture;
 pub(crate) mod cure;
+pub(crate) mod expected;
 pub(crate) mod neighbour;
 pub(crate) mod traffic;
 pub(crate) mod wiring;
@@ -190,6 +191,9 @@ pub(crate) fn hooks(namespace: &Namespace, interface: &'static str) -> Vec<Strin
     let tcx = namespace.run(move || {
         let mut programs = Vec::new();
         for side in [TcAttachType::Ingress, TcAttachType::Egress] {
+            if !expected::has_tcx() {
+                continue;
+            }
             let (_, attached) = SchedClassifier::query_tcx(interface, side).unwrap();
             let names = attached
                 .iter()

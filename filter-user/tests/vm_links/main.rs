@@ -12,35 +12,15 @@ mod pppoe;
 mod vlan;
 mod wireguard;
 
-use aya::util::KernelVersion;
-
 use instance::{
     cure::assert_cured,
+    expected::{tc, xdp},
     traffic::{self, Servers},
     wiring::Network,
 };
 
 /// Has packets that arrive looked at by TC where XDP could do it, too.
 const BY_TC: [&str; 2] = ["--ingress", "tc"];
-
-fn has_tcx() -> bool {
-    KernelVersion::current().unwrap() >= KernelVersion::new(6, 6, 0)
-}
-
-/// The hooks where XDP is had.
-fn xdp() -> [&'static str; 2] {
-    let [_, egress] = tc();
-    ["xdp-native", egress]
-}
-
-/// The hooks where XDP is not had, or not wanted.
-fn tc() -> [&'static str; 2] {
-    if has_tcx() {
-        ["tcx-ingress", "tcx-egress"]
-    } else {
-        ["clsact-ingress", "clsact-egress"]
-    }
-}
 
 /// The client with the fault is cured on an interface of the gateway, at these hooks.
 #[track_caller]
