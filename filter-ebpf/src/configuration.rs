@@ -1,7 +1,7 @@
 //! The settings, as read-only data that the loader fixes before the programs are loaded.
 
 use aya_ebpf::Global;
-use filter_common::{Closer, Direction, Mode, Policy, policy::Configuration};
+use filter_common::{Closer, Direction, Flags, Mode, Policy, Ticks, policy::Configuration};
 
 use crate::filter::Hook;
 
@@ -56,6 +56,30 @@ pub(crate) fn direction(hook: Hook) -> Direction {
 }
 
 #[inline(always)]
+pub(crate) fn half_closed_lifetime() -> Ticks {
+    field!(half_closed_lifetime)
+}
+
+/// [`Policy::opens`], without the fields that it does not look at: an ordinary packet asks.
+#[inline(always)]
+pub(crate) fn opens(direction: Direction, flags: Flags) -> bool {
+    let serves = match direction {
+        Direction::FromClient => true,
+        Direction::FromServer => closer() == Closer::Either,
+    };
+    serves && flags.finishes()
+}
+
+#[inline(always)]
+pub(crate) fn closer() -> Closer {
+    if field!(either) == 0 {
+        Closer::Client
+    } else {
+        Closer::Either
+    }
+}
+
+#[inline(always)]
 pub(crate) fn policy() -> Policy {
     Policy {
         mode: if field!(enforce) == 0 {
@@ -63,15 +87,11 @@ pub(crate) fn policy() -> Policy {
         } else {
             Mode::Enforce
         },
-        closer: if field!(either) == 0 {
-            Closer::Client
-        } else {
-            Closer::Either
-        },
+        closer: closer(),
         rst_guard: field!(rst_guard) != 0,
         window: field!(window),
         budget: field!(budget),
-        half_closed_lifetime: field!(half_closed_lifetime),
+        half_closed_lifetime: half_closed_lifetime(),
         closed_lifetime: field!(closed_lifetime),
     }
 }

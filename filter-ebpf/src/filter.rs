@@ -73,7 +73,7 @@ fn examine<P: Packet, F: Frame>(
     let located = wire::locate(frame, packet.link(), direction, configuration::secret())?;
     let slot = maps::slot(located.hash, configuration::slot_mask()).ok_or(Reason::NoFlow)?;
     let now = now();
-    let opens = configuration::policy().opens(direction, located.flags);
+    let opens = configuration::opens(direction, located.flags);
     // SAFETY: a live map value; other CPUs may write it, one word at a time.
     if !opens && !expiry::is_live(unsafe { slot.read_volatile() }, located.hash, now) {
         return Err(Reason::NoFlow);
@@ -127,7 +127,7 @@ fn judge(facts: &Facts, direction: Direction, slot: *mut Slot, now: Ticks) -> Re
     let policy = configuration::policy();
     let found = FLOWS.get_ptr_mut(key);
     if found.is_none() {
-        if !policy.opens(direction, segment.flags) {
+        if !configuration::opens(direction, segment.flags) {
             return Reason::NoFlow;
         }
         if !maps::is_in_scope(key) {
@@ -197,21 +197,21 @@ struct Table<'a> {
 impl Effects for Table<'_> {
     #[inline(always)]
     fn create(&mut self, flow: Flow) -> bool {
-        let policy = configuration::policy();
-        let may_meet = policy.closer == Closer::Either && self.found.is_none();
+        let lifetime = configuration::half_closed_lifetime();
+        let may_meet = configuration::closer() == Closer::Either && self.found.is_none();
         let flags = if may_meet { BPF_NOEXIST } else { BPF_ANY };
         let mut created = FLOWS.insert(self.key, flow, flags.into()).is_ok();
         if may_meet && !created {
             self.found = FLOWS.get_ptr_mut(self.key);
             if flow.client.finished == 0 {
-                self.server(flow.server, policy.half_closed_lifetime);
+                self.server(flow.server, lifetime);
             } else {
-                self.client(flow.client, policy.half_closed_lifetime);
+                self.client(flow.client, lifetime);
             }
             created = self.found.is_some();
         }
         if created {
-            self.kept = Some(policy.half_closed_lifetime);
+            self.kept = Some(lifetime);
         }
         created
     }
