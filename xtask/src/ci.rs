@@ -12,6 +12,7 @@ pub(crate) fn run() -> Result<()> {
     test::run(&test::Arguments::default())?;
     eprintln!("== cargo xtask vm");
     vm::run(&vm::Arguments::default())?;
+    vm::run_on_old_kernel()?;
     eprintln!("== cargo xtask model");
     model::run(&model::Arguments::default())
 }

@@ -83,6 +83,11 @@ pub(super) fn ensure(machine: &dyn Machine, wanted: &Wanted, directory: &Path) -
         .with_context(|| format!("the kernel of the package {package} cannot be had"))
 }
 
+/// Whether apt's lists have it.
+pub(super) fn is_listed(machine: &dyn Machine, wanted: &Wanted) -> bool {
+    choose(wanted, &listed(machine)).is_some()
+}
+
 /// The releases that apt's lists have, of every flavour.
 fn listed(machine: &dyn Machine) -> Vec<String> {
     let names = format!("^{PACKAGE}[0-9].*{FLAVOUR}$");

@@ -72,6 +72,26 @@ const TEST_TOOLS: [Tool; 4] = [
     ("wg", "wireguard-tools"),
 ];
 
+/// A kernel with clsact instead of TCX, and with a verifier that learns less.
+const OLD_KERNEL: &str = "6.1";
+/// Through all programs there.
+const ON_OLD_KERNEL: &str = "links";
+
+/// A part of what any kernel can run, on an old one. Debian's later releases have none.
+pub(crate) fn run_on_old_kernel() -> Result<()> {
+    let wanted: Wanted = OLD_KERNEL.parse()?;
+    if !kernel::is_listed(&Here, &wanted) {
+        Here.say(&format!("apt has no kernel {OLD_KERNEL}: left out"));
+        return Ok(());
+    }
+    run(&Arguments {
+        kernel: Some(wanted),
+        test: vec![ON_OLD_KERNEL.to_owned()],
+        include_ignored: true,
+        ..Arguments::default()
+    })
+}
+
 /// The verb.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if std::env::consts::ARCH != "x86_64" {
