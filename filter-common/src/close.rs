@@ -120,7 +120,8 @@ impl<E: Effects> Machine<'_, E> {
                     ..
                 } = flow.server;
                 if elicited != 0 && crossed != 0 && segment.ack == acked {
-                    return self.client_fin_answers(&flow.server, client);
+                    let drops = flow.client.drops;
+                    return self.client_fin_answers(&flow.server, ClientHalf { drops, ..client });
                 }
                 if flow.client.finished == 0 {
                     self.effects
@@ -135,8 +136,9 @@ impl<E: Effects> Machine<'_, E> {
         })
     }
 
-    /// The client's FIN behind the server's, which it acknowledges. The server has not got it
-    /// yet, so the segment is in its window.
+    /// The client's FIN behind the server's, which it acknowledges. It is the first that we see,
+    /// so the server has not got it yet, and the segment is in its window. (If the first one went
+    /// another way, the server asks again.)
     #[inline(always)]
     fn client_fin_answers(self, server: &ServerHalf, client: ClientHalf) -> Reason {
         let answer = ClientHalf {
@@ -345,6 +347,7 @@ impl<E: Effects> Machine<'_, E> {
             ..ServerHalf::default()
         };
         let client = ClientHalf {
+            fin_end: segment.ack,
             link: self.link,
             ..ClientHalf::default()
         };
@@ -415,7 +418,14 @@ fn opened(direction: Direction, flow: &Flow, segment: &Segment) -> bool {
         Direction::FromClient => (Flags::SYN, segment.seq.plus(1)),
         Direction::FromServer => (Flags::SYN.with(Flags::ACK), segment.ack),
     };
-    segment.flags.only(flags, CONTROLS)
-        && flow.client.finished != 0
-        && first_octet.precedes(flow.client.fin_end)
+    let ClientHalf {
+        fin_end, finished, ..
+    } = flow.client;
+    // What the server has got may be nothing but the SYN.
+    let end = if finished == 0 {
+        fin_end.plus(1)
+    } else {
+        fin_end
+    };
+    segment.flags.only(flags, CONTROLS) && first_octet.precedes(end)
 }

@@ -1,9 +1,8 @@
 //! The state of a closing flow, and what can become of it.
 //!
 //! Only closing flows have state: the client's FIN makes it, or either side's, as the policy
-//! says. Two halves, each written by one
-//! direction only, so that the hooks of both directions never overwrite one another and need
-//! no lock.
+//! says. Two halves, each written by one direction only, so that the hooks of both directions never
+//! overwrite one another and need no lock.
 
 use core::mem::offset_of;
 
@@ -18,8 +17,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct ClientHalf {
-    /// Fc: the sequence number that follows the client's FIN; meaningless while `finished` is
-    /// 0.
+    /// Fc: the sequence number that follows the client's FIN; while `finished` is 0, what the
+    /// server's FIN acknowledged.
     pub fin_end: SeqNum,
     /// The Fs that was acknowledged when `answered` was last set.
     pub acked: SeqNum,
@@ -223,15 +222,16 @@ impl Flow {
     #[inline(always)]
     #[must_use]
     pub fn is_settled_by(&self, direction: Direction, reason: Reason) -> bool {
-        let (client, server) = (
+        let (client_unseen, server_unseen) = (
             self.client.at == Moment::NEVER,
             self.server.at == Moment::NEVER,
         );
-        let first = match direction {
-            Direction::FromClient => client,
-            Direction::FromServer => server,
+        let is_first = match direction {
+            Direction::FromClient => client_unseen,
+            Direction::FromServer => server_unseen,
         };
-        first || (client || server) && matches!(reason, Reason::Syn | Reason::ClientReset)
+        let gives_up = matches!(reason, Reason::Syn | Reason::ClientReset);
+        is_first || (client_unseen || server_unseen) && gives_up
     }
 
     /// How long it lives after the last segment that touched it.

@@ -7,8 +7,8 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::debug;
 use filter_common::{
-    ClientHalf, Closer, Direction, Effects, Flow, FlowKey, Machine, Moment, Reason, Segment,
-    ServerHalf, Ticks, Verdict,
+    ClientHalf, Direction, Effects, Flow, FlowKey, Machine, Moment, Reason, Segment, ServerHalf,
+    Ticks, Verdict,
     expiry::{self, Slot},
     wire::{self, Frame},
 };
@@ -161,9 +161,8 @@ fn judge(facts: &Facts, direction: Direction, slot: *mut Slot, now: Ticks) -> Re
     counters.count(reason);
     if let Some(flow) = flow
         && flow.is_settled_by(direction, reason)
-        && let Some(counters) = Counters::of_link(flow.client.link)
     {
-        counters.count_settled();
+        maps::count_settled(flow.client.link.into());
     }
     reason
 }
@@ -198,10 +197,14 @@ impl Effects for Table<'_> {
     #[inline(always)]
     fn create(&mut self, flow: Flow) -> bool {
         let lifetime = configuration::half_closed_lifetime();
-        let may_meet = configuration::closer() == Closer::Either && self.found.is_none();
-        let flags = if may_meet { BPF_NOEXIST } else { BPF_ANY };
+        let flags = if self.found.is_none() {
+            BPF_NOEXIST
+        } else {
+            BPF_ANY
+        };
         let mut created = FLOWS.insert(self.key, flow, flags.into()).is_ok();
-        if may_meet && !created {
+        if self.found.is_none() && !created {
+            // The other direction's hook, or another CPU, was faster.
             self.found = FLOWS.get_ptr_mut(self.key);
             if flow.client.finished == 0 {
                 self.server(flow.server, lifetime);

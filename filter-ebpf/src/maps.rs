@@ -98,17 +98,7 @@ pub(crate) struct Counters {
 impl Counters {
     #[inline(always)]
     pub(crate) fn of(interface: u32) -> Option<Self> {
-        Self::at(entry(interface))
-    }
-
-    /// Those of the interface that [`link`](Self::link) has given this number.
-    #[inline(always)]
-    pub(crate) fn of_link(link: u8) -> Option<Self> {
-        Self::at(link.into())
-    }
-
-    #[inline(always)]
-    fn at(entry: u32) -> Option<Self> {
+        let entry = entry(interface);
         let tallies = COUNTERS.get_ptr_mut(entry)?;
         Some(Self { tallies, entry })
     }
@@ -122,24 +112,25 @@ impl Counters {
     /// Counts one packet.
     #[inline(always)]
     pub(crate) fn count(self, reason: Reason) {
-        self.add(reason as usize);
-    }
-
-    /// Counts one settled flow.
-    #[inline(always)]
-    pub(crate) fn count_settled(self) {
-        self.add(SETTLED);
-    }
-
-    #[inline(always)]
-    fn add(self, tally: usize) {
         // SAFETY: a live map value of this CPU. A program that interrupts another one
         // between its read and its write costs a count, and no more.
         unsafe {
-            if let Some(tally) = (*self.tallies).get_mut(tally) {
+            if let Some(tally) = (*self.tallies).get_mut(reason as usize) {
                 *tally += 1;
             }
         }
+    }
+}
+
+/// Counts one settled flow for the interface that [`Counters::link`] has given this number.
+///
+/// Out of line, or compilers mix these counters up with those of the packet's own interface, and
+/// pointers with numbers.
+#[inline(never)]
+pub(crate) fn count_settled(link: u32) {
+    if let Some(tallies) = COUNTERS.get_ptr_mut(link) {
+        // SAFETY: as above.
+        unsafe { (*tallies)[SETTLED] += 1 };
     }
 }
 

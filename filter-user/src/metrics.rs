@@ -10,7 +10,7 @@ use crate::{
     counters::Counters,
     datapath::Datapath,
     one_sided::OneSided,
-    settings::{Mode, Settings},
+    settings::{Closer, Mode, Settings},
 };
 
 /// The content type of [`Metrics::text`].
@@ -251,7 +251,7 @@ impl Families {
             )?,
             one_sided: counters(
                 "lastack_one_sided_closes_total",
-                "Closes of which the other side was not seen within 10 s: it goes another way, or is gone.",
+                "Closes of which the other side was not seen within 10 s, at the least: it goes another way, or is gone.",
                 &["iface"],
             )?,
             created: counter(
@@ -282,7 +282,7 @@ impl Families {
             config_info: gauges(
                 "lastack_config_info",
                 "1, with the settings.",
-                &["role", "mode", "rst_guard", "window", "budget"],
+                &["role", "mode", "closer", "rst_guard", "window", "budget"],
             )?,
             registry,
         })
@@ -327,10 +327,15 @@ impl Families {
             Mode::Enforce => "enforce",
             Mode::Monitor => "monitor",
         };
+        let closer = match settings.closer {
+            Closer::Client => "client",
+            Closer::Either => "either",
+        };
         self.config_info
             .with_label_values(&[
                 &settings.role.to_string(),
                 mode,
+                closer,
                 &settings.rst_guard.to_string(),
                 &humantime::format_duration(settings.window).to_string(),
                 &settings.budget.to_string(),

@@ -15,6 +15,8 @@ use crate::datapath::InterfaceCounters;
 
 /// How long the other side may take: a few repetitions of the FIN.
 pub const PATIENCE: Duration = Duration::from_secs(10);
+/// What is judged is the closes of this long.
+const RECENT: Duration = Duration::from_mins(1);
 /// So few say nothing of the network.
 const FEW: u64 = 8;
 
@@ -26,25 +28,34 @@ pub struct OneSided(BTreeMap<String, Known>);
 struct Known {
     /// Flows made so far, at each look that is younger than [`PATIENCE`].
     made: VecDeque<(Instant, u64)>,
-    /// Flows that are older.
-    old: u64,
-    one_sided: u64,
+    now: Count,
+    /// The same, at each look that is younger than [`RECENT`].
+    recent: VecDeque<(Instant, Count)>,
+    /// That was told, and has not changed since.
     told: bool,
 }
 
-/// Most closes of an interface are seen from one side.
+/// Of flows that are older than [`PATIENCE`].
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    all: u64,
+    /// At the least: flows that were settled since are taken for old ones.
+    one_sided: u64,
+}
+
+/// Most recent closes of an interface are seen from one side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suspicion {
     /// The name that it was given with.
     pub interface: String,
-    /// Closes of which one direction was seen.
+    /// Closes of which one direction was seen, of the last minute.
     pub one_sided: u64,
-    /// All closes.
+    /// All closes of that time.
     pub closes: u64,
 }
 
 impl OneSided {
-    /// Takes the counters in; gives what is to be said, once for each interface.
+    /// Takes the counters in; gives what is to be said: once, until an interface is well again.
     pub fn look(&mut self, now: Instant, interfaces: &[InterfaceCounters]) -> Vec<Suspicion> {
         let suspicion = |InterfaceCounters {
                              interface,
@@ -52,10 +63,10 @@ impl OneSided {
                          }: &InterfaceCounters| {
             let known = self.0.entry(interface.clone()).or_default();
             known.look(now, counters.of(Reason::FlowCreated), counters.settled());
-            known.is_suspicious().then(|| Suspicion {
+            known.suspicion().map(|Count { all, one_sided }| Suspicion {
                 interface: interface.clone(),
-                one_sided: known.one_sided,
-                closes: known.old,
+                one_sided,
+                closes: all,
             })
         };
         interfaces.iter().filter_map(suspicion).collect()
@@ -64,25 +75,46 @@ impl OneSided {
     /// How many closes of an interface were seen from one side. Never goes back.
     #[must_use]
     pub fn of(&self, interface: &str) -> u64 {
-        self.0.get(interface).map_or(0, |known| known.one_sided)
+        self.0.get(interface).map_or(0, |known| known.now.one_sided)
     }
 }
 
 impl Known {
-    fn look(&mut self, now: Instant, made: u64, settled: u64) {
-        self.made.push_back((now, made));
-        while let Some((at, made)) = self.made.front()
-            && now.duration_since(*at) >= PATIENCE
+    fn look(&mut self, at: Instant, made: u64, settled: u64) {
+        self.made.push_back((at, made));
+        while let Some((then, made)) = self.made.front()
+            && at.duration_since(*then) >= PATIENCE
         {
-            self.old = *made;
+            self.now.all = *made;
             self.made.pop_front();
         }
-        self.one_sided = self.one_sided.max(self.old.saturating_sub(settled));
+        let one_sided = self.now.all.saturating_sub(settled);
+        self.now.one_sided = self.now.one_sided.max(one_sided);
+        self.recent.push_back((at, self.now));
+        // The first that is left is the last that is old.
+        while let Some((then, _)) = self.recent.get(1)
+            && at.duration_since(*then) >= RECENT
+        {
+            self.recent.pop_front();
+        }
     }
 
-    fn is_suspicious(&mut self) -> bool {
-        let is_most = self.one_sided >= FEW && self.one_sided > self.old / 2;
-        is_most && !std::mem::replace(&mut self.told, true)
+    /// What most recent closes are, if that has to be told.
+    fn suspicion(&mut self) -> Option<Count> {
+        let before = self
+            .recent
+            .front()
+            .map_or(Count::default(), |(_, count)| *count);
+        let recent = Count {
+            all: self.now.all - before.all,
+            one_sided: self.now.one_sided - before.one_sided,
+        };
+        if recent.all < FEW {
+            return None;
+        }
+        let is_most = recent.one_sided >= FEW && recent.one_sided > recent.all / 2;
+        let was_told = std::mem::replace(&mut self.told, is_most);
+        (is_most && !was_told).then_some(recent)
     }
 }
 
@@ -95,9 +127,9 @@ impl fmt::Display for Suspicion {
         } = self;
         write!(
             f,
-            "{interface}: of {one_sided} of {closes} closing connections only one direction is seen \
-             here, so they cannot be protected; if the other takes another interface, serve that, \
-             too (`--iface`)"
+            "{interface}: of {one_sided} of the last {closes} closing connections only one direction \
+             is seen here, so they cannot be protected; if the other takes another interface, serve \
+             that, too (`--iface`)"
         )
     }
 }
@@ -137,6 +169,27 @@ mod tests {
             "it is told once"
         );
         assert_eq!(closes.of("wan0"), 29);
+    }
+
+    #[test]
+    fn what_begins_after_many_good_closes_is_told_and_again_after_it_was_well() {
+        let (mut closes, start) = (OneSided::default(), Instant::now());
+        let (mut made, mut settled) = (0, 0);
+        let mut told = Vec::new();
+        for second in 0..400 {
+            let is_well = second < 100 || (200..300).contains(&second);
+            made += 10;
+            settled += if is_well { 10 } else { 0 };
+            let counters = counted(made, settled);
+            if !closes.look(start + seconds(second), &counters).is_empty() {
+                told.push(second);
+            }
+        }
+        let [first, second] = told[..] else {
+            panic!("told at {told:?}");
+        };
+        let in_time = (110..180).contains(&first) && (310..380).contains(&second);
+        assert!(in_time, "{told:?}");
     }
 
     #[test]

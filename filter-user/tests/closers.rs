@@ -1,4 +1,4 @@
-//! Closes in which the server does not come second, with a real server. Needs root.
+//! Closes in which both sides send their FIN at once, with a real server. Needs root.
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
 

@@ -8,7 +8,7 @@ use netlink_packet_route::{
     RouteNetlinkMessage,
     link::{LinkAttribute, LinkFlags, LinkMessage, LinkXdp},
 };
-use nix::net::if_::if_nametoindex;
+use nix::{errno::Errno, net::if_::if_nametoindex};
 
 use super::{DatapathError, netlink::request};
 
@@ -86,7 +86,16 @@ impl Interface {
     /// Finds an interface that carries IP by its name or one of its other names.
     pub(crate) fn find(name: &str) -> Result<Self, DatapathError> {
         let no_interface = || DatapathError::NoInterface(name.to_owned());
-        let index = if_nametoindex(name).map_err(|_| no_interface())?;
+        let index = if_nametoindex(name).map_err(|errno| {
+            if matches!(errno, Errno::ENODEV | Errno::ENXIO | Errno::EINVAL) {
+                return no_interface();
+            }
+            // Without a free descriptor, for one, nothing can be said of interfaces.
+            DatapathError::System {
+                what: "which interfaces there are",
+                error: errno.into(),
+            }
+        })?;
         let message = get_link(index).map_err(|error| match error.raw_os_error() {
             Some(nix::libc::ENODEV) => no_interface(),
             _ => DatapathError::System {

@@ -57,7 +57,7 @@ impl fmt::Display for Loss {
                 f,
                 "is called {name} now and served no more; attaching to the next that has its name"
             ),
-            Self::Replaced => f.write_str("another interface has its name; attaching to that"),
+            Self::Replaced => f.write_str("is another interface now; attaching to that"),
             Self::Removed => f.write_str("somebody took a program off; attaching again"),
         }
     }

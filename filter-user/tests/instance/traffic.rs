@@ -116,6 +116,8 @@ pub(crate) fn assert_unharmed(
     assert!(status.success(), "{status}");
     let counters = || lines.iter().filter(|line| line["type"] == "counters");
     assert!(counters().count() >= interfaces.len());
+    let closes = counters().filter_map(|counters| counters["packets"]["flow_created"].as_u64());
+    assert_ne!(closes.sum::<u64>(), 0, "it saw nothing");
     for counters in counters() {
         assert_eq!(counters["spurious_acks_dropped"], 0, "{counters}");
         for reason in [

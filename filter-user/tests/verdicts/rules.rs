@@ -246,7 +246,7 @@ fn either_a_close_that_the_server_begins_is_served() {
         ack: FS,
         ..CLIENT_FIN
     };
-    for arriving in [Program::Ingress, Program::Xdp, Program::XdpMultiBuffer] {
+    for arriving in Program::ARRIVING {
         for role in [Role::Wan, Role::Lan] {
             let row = |what: &str| {
                 Row::new(format!("either: {what}, {role}"))

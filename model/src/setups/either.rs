@@ -79,6 +79,32 @@ pub(super) fn all(base: &Setup, more: u8) -> Vec<Setup> {
             ..base
         },
         Setup {
+            name: "either-handshake",
+            about: "late copies of SYN and SYN-ACK, either side closes first, R1+R2",
+            filter: R1_AND_R2,
+            handshake: true,
+            data: more > 0,
+            limits: Limits {
+                copies: more,
+                unasked: more,
+                ..limits
+            },
+            ..base
+        },
+        Setup {
+            name: "either-table",
+            about: "the flow is evicted, or not taken, at any time, R1",
+            data: more > 0,
+            claims: UNSEEN,
+            limits: Limits {
+                evictions: 2,
+                refusals: 1,
+                copies: more,
+                ..limits
+            },
+            ..base
+        },
+        Setup {
             name: "either-crossing",
             about: "a server with TIME-WAIT, a correct client, R1+R2, compared with no filter",
             filter: R1_AND_R2,

@@ -39,21 +39,21 @@ impl Event {
     }
 
     /// "A SYN in either direction that did not open this connection, the client's RST."
-    fn disarms(&self, fc: Option<SeqNum>) -> bool {
-        let opened = fc.is_some_and(|fc| self.opened(fc));
-        self.has(Flags::SYN) && !opened || self.is_clients() && self.has(Flags::RST)
+    fn disarms(&self, end: SeqNum) -> bool {
+        self.has(Flags::SYN) && !self.opened(end) || self.is_clients() && self.has(Flags::RST)
     }
 
-    /// "The client's SYN alone, or the server's SYN with ACK: the octet that follows the
-    /// client's SYN precedes Fc."
-    fn opened(&self, fc: SeqNum) -> bool {
+    /// "The client's bare SYN, or the server's SYN with ACK, where the octet that follows the
+    /// client's SYN precedes Fc; while Fc is unknown, where it is not beyond what the server's FIN
+    /// acknowledged."
+    fn opened(&self, end: SeqNum) -> bool {
         let with_ack = if self.is_clients() { 0x02 } else { 0x12 };
         let first_octet = if self.is_clients() {
             self.segment.seq.0.wrapping_add(1)
         } else {
             self.segment.ack.0
         };
-        let ahead = fc.0.wrapping_sub(first_octet);
+        let ahead = end.0.wrapping_sub(first_octet);
         self.segment.flags.bits() & 0x17 == with_ack && (1..=1 << 31).contains(&ahead)
     }
 }
@@ -97,6 +97,12 @@ impl Known<'_> {
     fn fc(&self, count: usize) -> Option<SeqNum> {
         let fin = self.client_fin(count)?;
         Some(self.events[fin].segment.next())
+    }
+
+    /// What late copies of the handshake precede.
+    fn end(&self, count: usize) -> SeqNum {
+        self.fc(count)
+            .unwrap_or_else(|| self.events[0].segment.ack.plus(1))
     }
 
     /// Whether it is a FIN of the server that counts.
@@ -246,11 +252,6 @@ impl Known<'_> {
         Ticks(now.0 - server.max(client.unwrap_or_default()).0) > lifetime
     }
 
-    /// Since the client's FIN that told Fc, of which the budget is.
-    fn all_drops(&self, count: usize) -> usize {
-        self.drops(self.client_fin(count).unwrap_or(0), count)
-    }
-
     fn drops(&self, from: usize, count: usize) -> usize {
         let dropped = |event: &&Event| {
             event.is_clients() && (event.verdict == Verdict::Drop || is_observed(event.reason))
@@ -294,7 +295,7 @@ fn known<'a>(history: &'a [Event], policy: &'a Policy) -> Known<'a> {
         };
         let count = known.events.len();
         let lives = count > 0 && !known.is_expired(count, event.at);
-        if !lives || event.disarms(known.fc(count)) {
+        if !lives || event.disarms(known.end(count)) {
             start = history.len();
         }
         if event.makes(policy) && !(lives && known.goes_on(event)) {
@@ -342,7 +343,7 @@ pub(crate) fn judge(
             Reason::ClientFin
         };
     }
-    if event.has(Flags::SYN) && !fc.is_some_and(|fc| event.opened(fc)) {
+    if event.has(Flags::SYN) && !event.opened(flow.end(count)) {
         return Reason::Syn;
     }
     if event.is_clients() && event.has(Flags::RST) {
@@ -396,7 +397,7 @@ fn client(flow: &Known<'_>, event: &Event) -> Reason {
     if Ticks(event.at.0 - last.0) > policy.window {
         return Reason::WindowOver;
     }
-    if flow.all_drops(count) >= usize::from(policy.budget) {
+    if flow.drops(0, count) >= usize::from(policy.budget) {
         return Reason::BudgetSpent;
     }
     // "Redundant while the client still answers copies of the FIN that the last answer has

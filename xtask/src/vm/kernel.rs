@@ -78,6 +78,11 @@ pub(super) fn ensure(machine: &dyn Machine, wanted: &Wanted, directory: &Path) -
         return Ok(Kernel { release, root });
     }
     let package = package(machine, wanted)?;
+    let release = package.strip_prefix(PACKAGE).map(str::to_owned);
+    if let Some(release) = release.filter(|release| kept.contains(release)) {
+        let root = directory.join(&release);
+        return Ok(Kernel { release, root });
+    }
     machine.say(&format!("downloading {package}"));
     unpack(machine, &package, directory)
         .with_context(|| format!("the kernel of the package {package} cannot be had"))

@@ -32,6 +32,8 @@ struct Kept {
     /// Where it is served: as it was last.
     condition: Option<Condition>,
     failure: Option<Failure>,
+    /// Why it cannot be told whether it still is served.
+    doubt: Option<String>,
 }
 
 /// An attempt to attach that went wrong.
@@ -60,6 +62,7 @@ impl Keeper {
                 name,
                 condition: attachment.map(|attachment| attachment.condition),
                 failure: None,
+                doubt: None,
             }
         };
         let names = datapath.presences().into_iter();
@@ -119,8 +122,16 @@ impl Kept {
                 stream.lost(name, &loss);
                 self.condition = None;
             }
-            Err(error) => warn!("{name}: {error}"),
+            Err(error) => {
+                let error = error.to_string();
+                if self.doubt.as_ref() != Some(&error) {
+                    warn!("{name}: {error}");
+                }
+                self.doubt = Some(error);
+                return;
+            }
         }
+        self.doubt = None;
     }
 
     fn attach(&mut self, datapath: &mut Datapath, stream: &mut Stream) {
