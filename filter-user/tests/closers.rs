@@ -58,9 +58,7 @@ fn closes_at_once_with_a_server_without_time_wait_are_cured_with_closer_either_a
     };
 
     let mut run = |options: &[&str]| {
-        // A busy machine must not miss it.
-        let options = [options, &["--window", "10s"]].concat();
-        let instance = Instance::start(&topology.gateway, &[WAN], &options);
+        let instance = Instance::start(&topology.gateway, &[WAN], options);
         let outcomes = client.run(&plan, &mut |_| {}).unwrap();
         let (status, lines) = instance.stop(Signal::SIGINT);
         assert!(status.success(), "{status}");

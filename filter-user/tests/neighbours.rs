@@ -17,7 +17,8 @@ use filter_user::lab::{
 };
 
 use instance::{
-    cure::{self, CONNECTIONS, assert_cured, assert_cured_by},
+    Instance,
+    cure::{CONNECTIONS, assert_cured, assert_cured_by},
     expected, hooks, lastack,
     neighbour::{Neighbour, Place},
     tool,
@@ -56,7 +57,7 @@ fn assert_neighbours(interface: &'static str, options: &[&str], places: Neighbou
     let mut client = network.client();
     let gateway = &network.topology.gateway;
     let earlier = Counting::at(gateway, interface, places.earlier);
-    let instance = cure::start(gateway, &[interface], options);
+    let instance = Instance::start(gateway, &[interface], options);
     let later = Counting::at(gateway, interface, places.later);
     let mut theirs = hooks(gateway, interface);
     theirs.retain(|line| !line.contains("lastack"));

@@ -14,8 +14,9 @@ use filter_user::lab::{
 };
 
 use instance::{
+    Instance,
     capture::Capture,
-    cure::{self, CONNECTIONS, assert_cured, resets},
+    cure::{CONNECTIONS, assert_cured, resets},
     expected::xdp,
     tool,
     traffic::{self, Servers},
@@ -60,7 +61,7 @@ fn resets_while_served(
     interface: &str,
     options: &[&str],
 ) -> u64 {
-    let _instance = cure::start(gateway, &[interface], options);
+    let _instance = Instance::start(gateway, &[interface], options);
     resets(client)
 }
 

@@ -11,7 +11,7 @@ use filter_user::lab::topology::{WAN, WAN2};
 
 use instance::{
     Instance,
-    cure::{self, CONNECTIONS, assert_cured, resets},
+    cure::{CONNECTIONS, assert_cured, resets},
     sample, tool,
     traffic::{self, Servers},
     wait_until,
@@ -98,7 +98,7 @@ fn closes_of_which_both_directions_are_seen_are_not_one_sided() {
     let mut network = asymmetric();
     let mut client = network.client();
     let gateway = &network.topology.gateway;
-    let instance = cure::start(gateway, &[WAN, WAN2], &["--interval", "1s"]);
+    let instance = Instance::start(gateway, &[WAN, WAN2], &["--interval", "1s"]);
     assert_eq!(resets(&mut client), 0);
     // Until the last close is old enough.
     let is_over = Instant::now() + Duration::from_secs(12);

@@ -116,9 +116,17 @@ impl Datapath {
         };
         let loss = match Interface::find(name) {
             Ok(now) if now.index != served.interface.index => served.fate(ebpf, Loss::Replaced),
-            Ok(now) if now.link != served.interface.link => Loss::Replaced,
-            Ok(now) if !served.links.hold(ebpf, &now)? => Loss::Removed,
-            Ok(now) => return Ok(Ok(now.condition)),
+            Ok(now) => {
+                // First of all, so that what is not ours any more is not taken off.
+                let holds = served.links.hold(ebpf, &now)?;
+                if now.link != served.interface.link {
+                    Loss::Replaced
+                } else if holds {
+                    return Ok(Ok(now.condition));
+                } else {
+                    Loss::Removed
+                }
+            }
             Err(DatapathError::NoInterface(_)) => served.fate(ebpf, Loss::Vanished),
             Err(DatapathError::LinkType { .. }) => Loss::Replaced,
             Err(error) => return Err(error),

@@ -77,13 +77,7 @@ pub(crate) fn assert_cured(
     options: &[&str],
 ) -> Cured {
     assert_eq!(resets(client), u64::from(CONNECTIONS), "the fault");
-    assert_cured_by(start(gateway, interfaces, options), client)
-}
-
-/// Starts an instance with a window that even a busy machine's client does not miss.
-pub(crate) fn start(gateway: &Namespace, interfaces: &[&str], options: &[&str]) -> Instance {
-    let options = [options, &["--window", "10s"]].concat();
-    Instance::start(gateway, interfaces, &options)
+    assert_cured_by(Instance::start(gateway, interfaces, options), client)
 }
 
 /// The same as [`assert_cured`] for an instance that has started.
