@@ -124,6 +124,7 @@ fn judge(facts: &Facts, direction: Direction, slot: *mut Slot, now: Ticks) -> Re
         hash,
         interface,
     } = facts;
+    // Behind the look-up, compilers leave a register unset that the verifier asks for.
     let policy = configuration::policy();
     let found = FLOWS.get_ptr_mut(key);
     if found.is_none() {

@@ -308,8 +308,8 @@ fn copy_options<P: Packet>(
 }
 
 /// Gives a length back that is from 1 to `MOST`, a power of two, in a way that every verifier
-/// sees. Those before 6.8 or so do not learn a bound from a comparison if the compiler has put what
-/// is compared on the stack before.
+/// sees. Such as 6.1's do not learn a bound from a comparison if the compiler has put what is
+/// compared on the stack before.
 #[inline(always)]
 fn from_one_to<const MOST: usize>(length: usize) -> u32 {
     (core::hint::black_box(length - 1) & (MOST - 1)) as u32 + 1

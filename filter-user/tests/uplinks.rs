@@ -63,7 +63,7 @@ fn ordinary_traffic_over_two_uplinks_is_unharmed() {
 
 /// Of connections whose FINs are seen at one interface, and nothing that comes back.
 #[test]
-fn closes_of_which_one_direction_is_seen_are_counted_and_told_once() {
+fn closes_of_which_one_direction_is_seen_are_counted_and_told() {
     let mut network = asymmetric();
     let mut client = network.client();
     let gateway = &network.topology.gateway;

@@ -74,7 +74,7 @@ const TEST_TOOLS: [Tool; 4] = [
 
 /// A kernel with clsact instead of TCX, and with a verifier that learns less.
 const OLD_KERNEL: &str = "6.1";
-/// Through all programs there.
+/// By XDP and TC, and by TC without Ethernet headers.
 const ON_OLD_KERNEL: &str = "links";
 
 /// A part of what any kernel can run, on an old one. Debian's later releases have none.
