@@ -9,7 +9,7 @@ use clap::Args;
 use filter_common::Mode;
 use filter_user::{
     datapath::{Datapath, OBJECT},
-    settings::{Closer, Role, Settings},
+    settings::{Closer, LogDecisions, Role, Settings},
 };
 use ipnet::IpNet;
 use nix::{
@@ -115,7 +115,7 @@ fn settings() -> [(&'static str, Settings); 7] {
         (
             "log-decisions",
             Settings {
-                log_decisions: true,
+                log_decisions: LogDecisions::All,
                 ..default
             },
         ),

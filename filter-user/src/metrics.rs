@@ -21,21 +21,15 @@ pub const TEXT_FORMAT: &str = prometheus::TEXT_FORMAT;
 pub struct Metrics {
     datapath: Arc<Mutex<Datapath>>,
     one_sided: Arc<Mutex<OneSided>>,
-    settings: Arc<Settings>,
 }
 
 impl Metrics {
     /// The metrics of `datapath`, and of what looks at it.
     #[must_use]
-    pub fn new(
-        datapath: Arc<Mutex<Datapath>>,
-        one_sided: Arc<Mutex<OneSided>>,
-        settings: &Settings,
-    ) -> Self {
+    pub fn new(datapath: Arc<Mutex<Datapath>>, one_sided: Arc<Mutex<OneSided>>) -> Self {
         Self {
             datapath,
             one_sided,
-            settings: Arc::new(settings.clone()),
         }
     }
 
@@ -52,6 +46,9 @@ impl Metrics {
                 .one_sided
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
+            let settings = datapath.settings();
+            families.capacity.set(settings.max_flows.into());
+            families.config(settings);
             for interface in datapath.counters()? {
                 families.add(&interface.interface, &interface.counters);
                 families
@@ -83,12 +80,10 @@ impl Metrics {
                 }
             }
         }
-        families.capacity.set(self.settings.max_flows.into());
         families
             .build_info
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
             .set(1);
-        families.config(&self.settings);
         TextEncoder::new()
             .encode_to_string(&families.registry.gather())
             .context("cannot write the metrics")

@@ -1,6 +1,6 @@
 //! What a loaded instance was asked to do.
 
-use std::{fmt, time::Duration};
+use std::{fmt, net::IpAddr, str::FromStr, time::Duration};
 
 use clap::ValueEnum;
 use ipnet::IpNet;
@@ -85,8 +85,10 @@ pub struct Settings {
     pub clients: Vec<IpNet>,
     /// To which of the servers' ports; empty: to all.
     pub ports: Vec<u16>,
-    /// Whether the programs log each decision.
-    pub log_decisions: bool,
+    /// Whether the programs report each drop and each reset.
+    pub events: bool,
+    /// Of whom the programs log each decision.
+    pub log_decisions: LogDecisions,
 }
 
 impl Default for Settings {
@@ -106,7 +108,44 @@ impl Default for Settings {
             tc_mode: TcMode::Auto,
             clients: Vec::new(),
             ports: Vec::new(),
-            log_decisions: false,
+            events: false,
+            log_decisions: LogDecisions::Off,
+        }
+    }
+}
+
+/// Whose segments' decisions the programs log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogDecisions {
+    /// Nobody's.
+    Off,
+    /// Everybody's.
+    All,
+    /// Those of one client's connections.
+    Client(IpAddr),
+}
+
+impl FromStr for LogDecisions {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "off" | "false" | "no" | "0" => Ok(Self::Off),
+            "all" | "true" | "yes" | "1" => Ok(Self::All),
+            address => address
+                .parse()
+                .map(Self::Client)
+                .map_err(|_| "neither an address nor all nor off".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for LogDecisions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::All => f.write_str("all"),
+            Self::Client(client) => client.fmt(f),
         }
     }
 }

@@ -16,7 +16,7 @@ use nix::{
 };
 
 use super::{DatapathError, scope};
-use crate::settings::{Role, Settings};
+use crate::settings::{LogDecisions, Role, Settings};
 
 /// The packet programs as an object file, built from filter-ebpf.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lastack-ebpf"));
@@ -129,7 +129,7 @@ fn configuration(settings: &Settings, slots: u32) -> Result<Configuration, Datap
         lan: u8::from(settings.role == Role::Lan),
         enforce: u8::from(settings.mode == Mode::Enforce),
         rst_guard: u8::from(settings.rst_guard),
-        log_decisions: u8::from(settings.log_decisions),
+        log_decisions: u8::from(settings.log_decisions != LogDecisions::Off),
         scoped_clients: u8::from(!settings.clients.is_empty()),
         scoped_ports: u8::from(!settings.ports.is_empty()),
         either: u8::from(settings.closer == Closer::Either),

@@ -171,6 +171,12 @@ impl Datapath {
         }
     }
 
+    /// What it was asked to do.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// What was fixed in the programs when they were loaded.
     #[must_use]
     pub fn configuration(&self) -> &Configuration {

@@ -4,7 +4,7 @@ use filter_common::{
     Direction, Mode, Reason,
     Verdict::{Drop, Pass},
 };
-use filter_user::settings::{Role, Settings};
+use filter_user::settings::{LogDecisions, Role, Settings};
 
 use crate::{
     kernel::{Kernel, Program},
@@ -16,7 +16,7 @@ fn the_kernel_takes_all_programs_with_all_settings() {
     for role in [Role::Wan, Role::Lan] {
         for mode in [Mode::Enforce, Mode::Monitor] {
             for rst_guard in [false, true] {
-                for log_decisions in [false, true] {
+                for log_decisions in [LogDecisions::Off, LogDecisions::All] {
                     let settings = Settings {
                         role,
                         mode,
@@ -56,7 +56,7 @@ fn programs_that_log_decide_the_same() {
         let settings = Settings {
             role,
             rst_guard: true,
-            log_decisions: true,
+            log_decisions: LogDecisions::All,
             max_flows: 1024,
             ..Settings::default()
         };
