@@ -22,7 +22,7 @@ use tokio::{
 pub use self::options::Arguments;
 use self::{decisions::log_decisions, keeper::Keeper, options::MetricsAddress, signals::Signals};
 use crate::{
-    datapath::{Changes, Datapath, DatapathError},
+    datapath::{Changes, Datapath, DatapathError, Pins},
     metrics::Metrics,
     one_sided::OneSided,
     server,
@@ -54,9 +54,16 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     };
     // Before it is looked which interfaces there are.
     let changes = Changes::listen(&settings).context("cannot watch the interfaces")?;
-    let mut datapath = Datapath::load(&settings)?;
-    for interface in &arguments.iface {
-        attach(&mut datapath, interface, arguments.wait)?;
+    let pins = Pins::new(&arguments.pin_dir, &arguments.instance);
+    let mut datapath = if arguments.pin {
+        Datapath::load_pinned(&settings, pins)?
+    } else {
+        Datapath::refuse_left_behind(&pins)?;
+        Datapath::load(&settings)?
+    };
+    if let Err(error) = attach_all(&mut datapath, &arguments.iface, arguments.wait) {
+        datapath.abandon();
+        return Err(error.into());
     }
     let mut stream = Stream::new(arguments.output);
     let mut keeper = Keeper::new(&datapath, changes, &mut stream);
@@ -90,10 +97,9 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
             signal = signals.next() => break signal,
         }
     };
-    info!("{signal}: detaching");
     print(&mut stream, &datapath);
-    let detached = lock(&datapath).detach();
-    stream.detached();
+    let ended = end(&mut lock(&datapath), signal);
+    stream.ended(arguments.pin);
     drop(stop);
     if let Some(decisions) = decisions {
         decisions.await?;
@@ -103,7 +109,7 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     {
         warn!("metrics: {error}");
     }
-    Ok(detached?)
+    Ok(ended?)
 }
 
 fn bind(address: SocketAddr) -> anyhow::Result<tokio::net::TcpListener> {
@@ -114,12 +120,35 @@ fn bind(address: SocketAddr) -> anyhow::Result<tokio::net::TcpListener> {
     Ok(tokio::net::TcpListener::from_std(listener)?)
 }
 
+fn attach_all(
+    datapath: &mut Datapath,
+    interfaces: &[String],
+    wait: bool,
+) -> Result<(), DatapathError> {
+    for interface in interfaces {
+        attach(datapath, interface, wait)?;
+    }
+    datapath.settle()
+}
+
 /// Attaches to an interface, or to none if one that is not there is to be waited for.
 fn attach(datapath: &mut Datapath, interface: &str, wait: bool) -> Result<(), DatapathError> {
     match datapath.attach(interface) {
         Err(DatapathError::NoInterface(_)) if wait => datapath.expect(interface),
         attached => attached.map(drop),
     }
+}
+
+/// Detaches, or leaves what is pinned at work.
+fn end(datapath: &mut Datapath, signal: &str) -> Result<(), DatapathError> {
+    match datapath.pins() {
+        Some(pins) => info!(
+            "{signal}: leaving the programs at work, pinned in {}; `lastack detach` takes them off",
+            pins.directory().display()
+        ),
+        None => info!("{signal}: detaching"),
+    }
+    datapath.leave()
 }
 
 fn lock<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
