@@ -125,6 +125,10 @@ fn attach_all(
     interfaces: &[String],
     wait: bool,
 ) -> Result<(), DatapathError> {
+    // Before anything changes of what is at work already.
+    for interface in interfaces.iter().filter(|_| !wait) {
+        Datapath::find(interface)?;
+    }
     for interface in interfaces {
         attach(datapath, interface, wait)?;
     }

@@ -103,6 +103,15 @@ impl Datapath {
         Interface::find(name).ok()
     }
 
+    /// The interface that has a name.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none, or it cannot be served.
+    pub fn find(name: &str) -> Result<Interface, DatapathError> {
+        Interface::find(name)
+    }
+
     /// Looks whether a served interface has kept its name, and the programs on it. If not,
     /// everything is taken off.
     ///
