@@ -84,7 +84,7 @@ impl Hook {
     }
 
     /// Which direction it sees.
-    const fn side(self) -> TcAttachType {
+    pub(super) const fn side(self) -> TcAttachType {
         match self {
             Self::XdpNative | Self::XdpGeneric | Self::TcxIngress | Self::ClsactIngress => {
                 TcAttachType::Ingress

@@ -6,6 +6,7 @@ pub(crate) mod clsact;
 pub(crate) mod driver;
 mod error;
 mod interface;
+pub mod left;
 mod load;
 pub(crate) mod netlink;
 mod pins;

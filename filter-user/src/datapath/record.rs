@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, fs, io, os::unix::fs::MetadataExt as _};
 use aya::{
     Pod,
     maps::{HashMap, Map, MapData, MapError},
+    programs::tc::{SchedClassifierLink, TcHandle},
 };
 use filter_common::Reason;
 use serde::{Deserialize, Serialize};
 
-use super::{DatapathError, Hook, pins::Pins};
+use super::{DatapathError, Hook, Interface, pins::Pins};
 use crate::{counters::Counters, report::Timestamp, settings::Settings};
 
 /// The layout of what is pinned.
@@ -90,6 +91,15 @@ pub(crate) struct Filter {
     pub(crate) priority: u16,
     pub(crate) handle: u32,
     pub(crate) program_id: u32,
+}
+
+impl Filter {
+    /// It, on an interface; dropping that takes it off.
+    pub(crate) fn link(&self, interface: &Interface) -> io::Result<SchedClassifierLink> {
+        let handle = TcHandle::from(self.handle);
+        let side = self.hook.side();
+        SchedClassifierLink::attached(&interface.name, side, self.priority, handle, None)
+    }
 }
 
 impl Record {

@@ -1,12 +1,6 @@
 //! Takes over what an earlier process left on the hooks of an interface.
 
-use aya::{
-    Ebpf,
-    programs::{
-        TcAttachType,
-        tc::{SchedClassifierLink, TcHandle},
-    },
-};
+use aya::{Ebpf, programs::TcAttachType};
 use log::debug;
 
 use super::{Held, HeldLink, Hook, Links, load, uses_tcx};
@@ -85,15 +79,9 @@ impl Links {
             return Ok(found);
         };
         for filter in &place.filters {
-            let handle = TcHandle::from(filter.handle);
-            let link = SchedClassifierLink::attached(
-                &interface.name,
-                filter.hook.side(),
-                filter.priority,
-                handle,
-                None,
-            );
-            let Ok(link) = link else { continue };
+            let Ok(link) = filter.link(interface) else {
+                continue;
+            };
             let held = Held {
                 hook: filter.hook,
                 program: program(filter.hook),
