@@ -20,7 +20,12 @@ use crate::commands::{check, completions, demo, man, run};
 /// It runs on the gateway between clients with such stacks and their servers. Begin with `lastack
 /// check --iface IF`; then `lastack run --iface IF --mode monitor` counts, and changes nothing.
 #[derive(Debug, Parser)]
-#[command(name = "lastack", version, about, max_term_width = 100)]
+#[command(
+    name = "lastack",
+    version,
+    about = "Stops the spurious last ACK of old TCP stacks from resetting their connections",
+    max_term_width = 100
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -28,7 +33,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Run(run::Arguments),
+    Run(Box<run::Arguments>),
     Check(check::Arguments),
     Demo(demo::Arguments),
     Completions(completions::Arguments),

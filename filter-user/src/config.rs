@@ -20,7 +20,7 @@ use clap::{
 };
 use toml::{
     Spanned,
-    de::{DeTable, DeValue},
+    de::{DeInteger, DeTable, DeValue},
 };
 
 /// A file of which every value is one that its option takes.
@@ -117,9 +117,14 @@ impl ConfigFile {
         at: &Range<usize>,
         value: &Spanned<DeValue<'_>>,
     ) -> anyhow::Result<Entry> {
-        let option = options
-            .find(key)
-            .map_err(|message| self.error(at, &message))?;
+        let is_table = value.get_ref().is_table();
+        let option = options.find(key).map_err(|message| {
+            let section = "there are no sections; options are at the top level";
+            self.error(at, if is_table { section } else { &message })
+        })?;
+        if is_table {
+            return Err(self.error(at, &format!("{key} takes a value, not a table")));
+        }
         let mut values = Vec::new();
         for (value, span) in elements(option, value) {
             let text = options.text(option, value).map_err(|message| {
@@ -154,14 +159,14 @@ fn elements<'a, 'i>(
     option: &Arg,
     value: &'a Spanned<DeValue<'i>>,
 ) -> Vec<(&'a DeValue<'i>, Range<usize>)> {
-    match value.get_ref() {
-        DeValue::Array(array) if takes_list(option) => {
+    match value.get_ref().as_array() {
+        Some(array) if takes_list(option) => {
             let elements = array.iter();
             elements
                 .map(|element| (element.get_ref(), element.span()))
                 .collect()
         }
-        one => vec![(one, value.span())],
+        _ => vec![(value.get_ref(), value.span())],
     }
 }
 
@@ -213,13 +218,10 @@ impl Options {
                 return Err("a list within a list".to_owned());
             }
             (_, DeValue::Array(_)) => return Err("takes one value, not a list".to_owned()),
-            (_, DeValue::Table(_)) => return Err("takes a value, not a table".to_owned()),
+            (_, DeValue::Table(_)) => return Err("not a table".to_owned()),
             (Kind::Switch, DeValue::Boolean(switch)) => switch.to_string(),
             (Kind::Switch, _) => return Err("must be true or false, without quotes".to_owned()),
-            (Kind::Number, DeValue::Integer(number)) => {
-                let decimal = i128::from_str_radix(number.as_str(), number.radix());
-                decimal.map_or_else(|_| number.to_string(), |number| number.to_string())
-            }
+            (Kind::Number, DeValue::Integer(number)) => return self.number(option, number),
             (Kind::Number, _) => return Err("must be a whole number, without quotes".to_owned()),
             (Kind::Text, DeValue::String(text)) => text.to_string(),
             (Kind::Text, DeValue::Boolean(switch)) => return self.unquoted(option, switch),
@@ -237,8 +239,19 @@ impl Options {
         Ok(text)
     }
 
+    fn number(&self, option: &Arg, number: &DeInteger<'_>) -> Result<String, String> {
+        let value = u64::from_str_radix(number.as_str(), number.radix());
+        // Of what is no u64 either, the parser would not say what the range is.
+        let text = value.as_ref().unwrap_or(&u64::MAX).to_string();
+        self.attempt(option, &text).map_err(|reason| match value {
+            Ok(_) => reason,
+            Err(_) => reason.replace(&text, number.as_str()),
+        })?;
+        Ok(text)
+    }
+
     /// Says what is wrong with a value that would have to be text: more than that, if there is.
-    fn unquoted(&self, option: &Arg, value: impl ToString) -> Result<String, String> {
+    fn unquoted(&self, option: &Arg, value: &impl ToString) -> Result<String, String> {
         let value = value.to_string();
         self.attempt(option, &value)?;
         Err(format!("must be in quotes: \"{value}\""))

@@ -41,7 +41,8 @@ pub(super) fn evaluate(arguments: impl IntoIterator<Item = OsString>) -> Result<
     if let Some(path) = cli.command.config() {
         let options = run::Arguments::augment_args(clap::Command::new("lastack run"));
         let read = ConfigFile::read(path, &options).map_err(Refusal::Failure)?;
-        let command = Cli::command().mut_subcommands(|command| read.defaults(command));
+        let name = matches.subcommand_name().unwrap_or_default();
+        let command = Cli::command().mut_subcommand(name, |command| read.defaults(command));
         matches = command.try_get_matches_from(&arguments)?;
         cli = Cli::from_arg_matches(&matches)?;
         file = Some(read);
@@ -65,7 +66,7 @@ pub(super) fn run_arguments(
     match evaluate(arguments) {
         Ok(Cli {
             command: Command::Run(arguments),
-        }) => Ok(arguments),
+        }) => Ok(*arguments),
         Ok(_) => bail!("not started as `lastack run`"),
         // Its first line; how to use it is of no use now.
         Err(Refusal::Usage(error)) => {
@@ -112,17 +113,17 @@ fn refuse_contradiction(
         if source != Some(ValueSource::DefaultValue) {
             return None;
         }
-        file?.refuse(option, message)
+        file?.refuse(option, &message.replace("--", ""))
     });
     if let Some(error) = refused {
         return Err(Refusal::Failure(error));
     }
     let mut command = Cli::command();
     command.build();
-    let command = command.find_subcommand_mut(name);
-    let error = clap::Error::raw(ErrorKind::ArgumentConflict, format!("{message}\n"));
-    Err(Refusal::Usage(match command {
-        Some(command) => error.format(command),
-        None => error,
-    }))
+    let command = match command.find_subcommand_mut(name) {
+        Some(command) => command,
+        None => &mut Cli::command(),
+    };
+    let error = command.error(ErrorKind::ArgumentConflict, message);
+    Err(Refusal::Usage(error))
 }

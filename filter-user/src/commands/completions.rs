@@ -48,4 +48,6 @@ fn switch(option: Arg) -> Arg {
         .value_name(Resettable::Reset)
         .default_value(Resettable::Reset)
         .default_missing_value(Resettable::Reset)
+        .hide_default_value(false)
+        .hide_possible_values(false)
 }

@@ -46,7 +46,13 @@ pub fn run(arguments: &Arguments, command: Command) -> anyhow::Result<()> {
 
 /// One page.
 fn page(command: &Command) -> io::Result<Vec<u8>> {
-    let man = Man::new(command.clone())
+    let man = Man::new(command.clone());
+    let name = man.get_filename();
+    let name = name.trim_end_matches(".1");
+    let man = man
+        .title(name.to_uppercase())
+        // An empty one would be taken for left out.
+        .date(" ")
         .source(concat!("lastack ", env!("CARGO_PKG_VERSION")))
         .manual("lastack");
     let mut page = Vec::new();

@@ -28,6 +28,7 @@ pub struct OptionChange {
 
 impl Arguments {
     /// What is different in `new`.
+    #[must_use]
     pub fn changes(&self, new: &Self) -> OptionChanges {
         let mut changes = OptionChanges {
             applied: Vec::new(),
@@ -51,6 +52,7 @@ impl Arguments {
     }
 
     /// Every option with its value, in the same order for all.
+    #[must_use]
     pub fn values(&self) -> Vec<OptionValue> {
         // Whole, so that no option is forgotten.
         let Self {

@@ -37,16 +37,6 @@ use crate::{
     reason = "each is a switch of the command line"
 )]
 pub struct Arguments {
-    /// A TOML file of these options, by their long names: window = "500ms"; flags and the
-    /// environment beat it
-    #[arg(
-        long,
-        value_name = "FILE",
-        value_hint = ValueHint::FilePath,
-        env = "LASTACK_CONFIG",
-        hide_env_values = true
-    )]
-    pub(super) config: Option<PathBuf>,
     /// An interface to serve (repeatable; all share one flow table)
     #[arg(
         long,
@@ -58,6 +48,16 @@ pub struct Arguments {
         value_parser = NonEmptyStringValueParser::new()
     )]
     pub(super) iface: Vec<String>,
+    /// A TOML file of these options, by their long names: window = "500ms"; flags and the
+    /// environment beat it
+    #[arg(
+        long,
+        value_name = "FILE",
+        value_hint = ValueHint::FilePath,
+        env = "LASTACK_CONFIG",
+        hide_env_values = true
+    )]
+    pub(super) config: Option<PathBuf>,
     /// Start also if an interface is not there yet, and attach to it when it comes
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
           default_value = "false", default_missing_value = "true", value_parser = BoolishValueParser::new(),
