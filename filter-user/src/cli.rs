@@ -9,7 +9,7 @@ use std::{
 use clap::{Parser, Subcommand};
 use env_logger::Env;
 
-use crate::commands::{check, demo, run};
+use crate::commands::{check, demo, detach, flows, hosts, run, status, watch};
 
 /// Makes the last ACK the last: stops the spurious ACK that old TCP stacks send after a
 /// connection is closed, before the server answers it with a reset.
@@ -25,6 +25,11 @@ enum Command {
     Run(run::Arguments),
     Check(check::Arguments),
     Demo(demo::Arguments),
+    Status(status::Arguments),
+    Flows(flows::Arguments),
+    Hosts(hosts::Arguments),
+    Watch(watch::Arguments),
+    Detach(detach::Arguments),
 }
 
 /// Runs the command that the process was started with.
@@ -38,6 +43,11 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Flows(arguments) => flows::run(&arguments),
+        Command::Hosts(arguments) => hosts::run(&arguments),
+        Command::Watch(arguments) => watch::run(&arguments),
+        Command::Detach(arguments) => detach::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

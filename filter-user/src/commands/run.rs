@@ -1,5 +1,6 @@
 //! `lastack run`: attach, stream counters until a signal, detach.
 
+mod answering;
 mod decisions;
 mod keeper;
 mod options;
@@ -20,8 +21,12 @@ use tokio::{
 };
 
 pub use self::options::Arguments;
-use self::{decisions::log_decisions, keeper::Keeper, options::MetricsAddress, signals::Signals};
+use self::{
+    answering::Answering, decisions::log_decisions, keeper::Keeper, options::MetricsAddress,
+    signals::Signals,
+};
 use crate::{
+    control,
     datapath::{Changes, Datapath, DatapathError},
     metrics::Metrics,
     one_sided::OneSided,
@@ -48,6 +53,8 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     // Before anything is attached: a signal from now on ends in good order.
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let settings = arguments.settings();
+    // Before anything is attached: the name is the lock.
+    let questions = control::server::claim(&arguments.instance).await?;
     let listener = match arguments.metrics_addr {
         MetricsAddress::Off => None,
         MetricsAddress::At(address) => Some(bind(address)?),
@@ -78,23 +85,39 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         None => None,
     };
 
+    let (answering, mut removals) = Answering::new(arguments, &datapath);
+    let control = questions.map(|questions| {
+        let stopped = stop.subscribe();
+        tokio::spawn(control::server::serve(questions, answering, stopped))
+    });
+
     let mut ticks = interval_at(Instant::now() + arguments.interval, arguments.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let signal = loop {
+    let ended = loop {
         tokio::select! {
             _ = ticks.tick() => print(&mut stream, &datapath),
             _ = looks.tick() => look(&mut stream, &datapath, &one_sided),
             () = keeper.due() => keeper.look(&mut lock(&datapath), &mut stream),
-            signal = signals.next() => break signal,
+            signal = signals.next() => break (signal, None),
+            Some(removal) = removals.recv() => break ("lastack detach", Some(removal)),
         }
     };
-    info!("{signal}: detaching");
+    let (reason, removal) = ended;
+    info!("{reason}: detaching");
     print(&mut stream, &datapath);
     let detached = lock(&datapath).detach();
     stream.detached();
+    // Those that ask from now on are not left waiting.
+    drop(removals);
+    if let Some(removal) = removal {
+        removal.done(&detached);
+    }
     drop(stop);
+    if let Some(control) = control {
+        control.await?;
+    }
     if let Some(decisions) = decisions {
         decisions.await?;
     }

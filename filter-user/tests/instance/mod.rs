@@ -12,7 +12,10 @@ pub(crate) mod wiring;
 use std::{
     io::{BufRead as _, BufReader},
     process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio},
-    sync::mpsc::{self, Receiver},
+    sync::{
+        atomic::{AtomicU32, Ordering},
+        mpsc::{self, Receiver},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -59,6 +62,8 @@ impl Instance {
         command
             .args(options)
             .env("RUST_LOG", "warn")
+            // Several of a test may share a namespace.
+            .env("LASTACK_INSTANCE", unique_name())
             // Not even a busy machine's client misses it.
             .env("LASTACK_WINDOW", "10s")
             .stdout(Stdio::piped());
@@ -69,6 +74,11 @@ impl Instance {
             lines,
             attached: Vec::new(),
         }
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// The hooks that it has attached to, by its own word.
@@ -101,11 +111,21 @@ impl Instance {
     }
 
     /// Sends a signal, waits for the end, and gives the status and the rest of the output.
-    pub(crate) fn stop(mut self, signal: Signal) -> (ExitStatus, Vec<Value>) {
+    pub(crate) fn stop(self, signal: Signal) -> (ExitStatus, Vec<Value>) {
         self.signal(signal);
+        self.end()
+    }
+
+    /// Waits for the end, and gives the status and the rest of the output.
+    pub(crate) fn end(mut self) -> (ExitStatus, Vec<Value>) {
         let rest = self.lines.iter().collect();
         (self.child.wait().unwrap(), rest)
     }
+}
+
+fn unique_name() -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    format!("test-{}", NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
 /// What a process prints, until it ends.

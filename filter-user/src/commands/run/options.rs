@@ -1,11 +1,6 @@
 //! The options of `lastack run`.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    str::FromStr,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{
     Args, ValueEnum,
@@ -14,7 +9,7 @@ use clap::{
 use ipnet::IpNet;
 
 use crate::{
-    commands::{attaching::Attaching, span},
+    commands::{attaching::Attaching, prefix, span},
     instance::InstanceName,
     settings::{Closer, LogDecisions, Mode, Role, Settings},
     stream::Output,
@@ -184,15 +179,6 @@ impl FromStr for MetricsAddress {
             "neither an address with a port (127.0.0.1:9433, [::1]:9433) nor off".to_owned()
         })
     }
-}
-
-/// A prefix, or one address.
-fn prefix(text: &str) -> Result<IpNet, String> {
-    let prefix: Result<IpNet, _> = text.parse();
-    prefix
-        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
-        .map(|prefix| prefix.trunc())
-        .map_err(|_| "neither an address nor a prefix (10.0.0.0/8, 2001:db8::/32)".to_owned())
 }
 
 impl Arguments {
