@@ -188,7 +188,8 @@ fn hosts_are_the_clients_with_the_fault() {
 
 #[test]
 fn an_instance_that_has_seen_nothing_says_so() {
-    let network = Network::new();
+    let mut network = Network::new();
+    let _client = network.client();
     let gateway = &network.topology.gateway;
     let options = [&WITHOUT_METRICS[..], &["--wait", "--role", "lan"]].concat();
     let instance = Instance::launch(gateway, &[LAN, "later0"], &options);

@@ -11,7 +11,8 @@ use super::{
 
 #[test]
 fn of_several_instances_one_has_to_be_chosen() {
-    let topology = Topology::new().unwrap();
+    let mut topology = Topology::new().unwrap();
+    let _client = topology.add_client().unwrap();
     let gateway = &topology.gateway;
     let start = "start one: `lastack run --iface IF`";
     for command in ["status", "flows", "hosts", "detach"] {
@@ -69,7 +70,7 @@ fn a_name_is_there_once_and_free_again_however_its_process_ends() {
         assert_fails(gateway, second, &words);
         assert_eq!(hooks(gateway, WAN), before);
         // A name belongs to a network namespace, as the interfaces do.
-        let elsewhere = Instance::start(&topology.server, &["wan0"], &options);
+        let elsewhere = Instance::start(&topology.server, &["lo"], &options);
         drop(elsewhere);
         first.stop(signal);
     }

@@ -15,6 +15,8 @@ use ratatui::{
     widgets::{Block, Borders, Clear, Padding, Paragraph},
 };
 
+use serde_json::Value;
+
 use super::model::Model;
 use crate::commands::table::is_coloured;
 
@@ -124,7 +126,10 @@ impl View {
             Layout::vertical([Constraint::Length(wanted.min(most)), Constraint::Fill(1)])
                 .areas(rest);
         let halves = [Constraint::Fill(1), Constraint::Fill(1)];
-        let [hosts, events] = if area.width < WIDE {
+        let [hosts, events] = if !has_events(model) {
+            // A line that says how to get them.
+            Layout::vertical([Constraint::Fill(1), Constraint::Length(2)]).areas(rest)
+        } else if area.width < WIDE {
             Layout::vertical(halves).areas(rest)
         } else {
             Layout::horizontal(halves).spacing(2).areas(rest)
@@ -139,6 +144,12 @@ impl View {
             help(frame, area);
         }
     }
+}
+
+/// Whether the instance tells of events.
+fn has_events(model: &Model) -> bool {
+    let snapshot = model.snapshot.as_ref();
+    snapshot.is_none_or(|it| it.status.settings.get("events") == Some(&Value::Bool(true)))
 }
 
 fn too_small(frame: &mut Frame<'_>, area: Rect) {

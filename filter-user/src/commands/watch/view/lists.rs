@@ -1,18 +1,16 @@
 //! Interfaces, clients with the fault, and the last events.
 
+use super::{super::model::Model, DIM, Section, View, fit, has_events, rule};
+use crate::{
+    commands::{figures::Figures, table::span},
+    report::{Event, Host, InterfaceStatus},
+};
 use ratatui::{
     Frame,
     layout::{Constraint, Rect},
     style::Style,
     text::{Line, Text},
     widgets::{Cell, Paragraph, Row, Table},
-};
-use serde_json::Value;
-
-use super::{super::model::Model, DIM, Section, View, fit, rule};
-use crate::{
-    commands::{figures::Figures, table::span},
-    report::{Event, Host, InterfaceStatus},
 };
 
 /// Of a column of numbers.
@@ -105,12 +103,6 @@ impl View {
     }
 
     pub(super) fn events(&mut self, frame: &mut Frame<'_>, area: Rect, model: &Model) {
-        let settings = model
-            .snapshot
-            .as_ref()
-            .map(|snapshot| &snapshot.status.settings);
-        let is_on =
-            settings.is_none_or(|settings| settings.get("events") == Some(&Value::Bool(true)));
         let list = List {
             section: Section::Events,
             title: "Last events",
@@ -136,7 +128,7 @@ impl View {
                 Constraint::Fill(1),
             ],
             rows: model.events.iter().map(event_row).collect(),
-            empty: if is_on {
+            empty: if has_events(model) {
                 "none since this view was opened"
             } else {
                 "off: start the instance with --events to see each drop and each reset here"
