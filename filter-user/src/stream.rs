@@ -99,9 +99,9 @@ impl Stream {
         );
     }
 
-    /// Says that nothing is attached any more.
-    pub fn detached(&mut self) {
-        self.event("detached", json!({}));
+    /// Says that nothing is attached any more, or that what is `pinned` goes on.
+    pub fn ended(&mut self, pinned: bool) {
+        self.event(if pinned { "left" } else { "detached" }, json!({}));
     }
 
     /// Says what was counted since the start.

@@ -3,11 +3,13 @@
 mod asking;
 mod attaching;
 pub mod check;
+pub mod completions;
 pub mod demo;
 pub mod detach;
 mod figures;
 pub mod flows;
 pub mod hosts;
+pub mod man;
 pub mod run;
 pub mod status;
 mod table;
@@ -16,6 +18,8 @@ pub mod watch;
 use std::{net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
+
+pub(crate) use self::attaching::Contradiction;
 
 /// A time with its unit, above zero, and no longer than the programs can tell from one that is over.
 fn span(text: &str) -> Result<Duration, String> {

@@ -1,6 +1,7 @@
 //! `lastack run`: attach, stream counters until a signal, detach.
 
 mod answering;
+mod changes;
 mod decisions;
 mod keeper;
 mod options;
@@ -13,21 +14,23 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::Args as _;
 use log::{info, warn};
 use tokio::{
     sync::watch,
     time::{Instant, MissedTickBehavior, interval, interval_at},
 };
 
-pub use self::options::Arguments;
 use self::{
     answering::Answering, decisions::log_decisions, keeper::Keeper, options::MetricsAddress,
     signals::Signals,
 };
+pub use self::{
+    changes::{OptionChange, OptionChanges, OptionValue},
+    options::Arguments,
+};
 use crate::{
     control,
-    datapath::{Changes, Datapath, DatapathError},
+    datapath::{Changes, Datapath, DatapathError, Pins},
     metrics::Metrics,
     one_sided::OneSided,
     server,
@@ -40,8 +43,6 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let attaching = arguments.attaching;
-    attaching.refuse_contradiction(Arguments::augment_args(clap::Command::new("lastack run")));
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -61,9 +62,16 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     };
     // Before it is looked which interfaces there are.
     let changes = Changes::listen(&settings).context("cannot watch the interfaces")?;
-    let mut datapath = Datapath::load(&settings)?;
-    for interface in &arguments.iface {
-        attach(&mut datapath, interface, arguments.wait)?;
+    let pins = Pins::new(&arguments.pin_dir, &arguments.instance);
+    let mut datapath = if arguments.pin {
+        Datapath::load_pinned(&settings, pins)?
+    } else {
+        Datapath::refuse_left_behind(&pins)?;
+        Datapath::load(&settings)?
+    };
+    if let Err(error) = attach_all(&mut datapath, &arguments.iface, arguments.wait) {
+        datapath.abandon();
+        return Err(error.into());
     }
     let mut stream = Stream::new(arguments.output);
     let mut keeper = Keeper::new(&datapath, changes, &mut stream);
@@ -105,14 +113,13 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         }
     };
     let (reason, removal) = ended;
-    info!("{reason}: detaching");
     print(&mut stream, &datapath);
-    let detached = lock(&datapath).detach();
-    stream.detached();
+    let ended = end(&mut lock(&datapath), reason, removal.is_some());
+    stream.ended(arguments.pin && removal.is_none());
     // Those that ask from now on are not left waiting.
     drop(removals);
     if let Some(removal) = removal {
-        removal.done(&detached);
+        removal.done(&ended);
     }
     drop(stop);
     if let Some(control) = control {
@@ -126,7 +133,7 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     {
         warn!("metrics: {error}");
     }
-    Ok(detached?)
+    Ok(ended?)
 }
 
 fn bind(address: SocketAddr) -> anyhow::Result<tokio::net::TcpListener> {
@@ -137,11 +144,46 @@ fn bind(address: SocketAddr) -> anyhow::Result<tokio::net::TcpListener> {
     Ok(tokio::net::TcpListener::from_std(listener)?)
 }
 
+fn attach_all(
+    datapath: &mut Datapath,
+    interfaces: &[String],
+    wait: bool,
+) -> Result<(), DatapathError> {
+    // Before anything changes of what is at work already.
+    for interface in interfaces.iter().filter(|_| !wait) {
+        Datapath::find(interface)?;
+    }
+    for interface in interfaces {
+        attach(datapath, interface, wait)?;
+    }
+    datapath.settle()
+}
+
 /// Attaches to an interface, or to none if one that is not there is to be waited for.
 fn attach(datapath: &mut Datapath, interface: &str, wait: bool) -> Result<(), DatapathError> {
     match datapath.attach(interface) {
         Err(DatapathError::NoInterface(_)) if wait => datapath.expect(interface),
         attached => attached.map(drop),
+    }
+}
+
+/// Detaches, or leaves what is pinned at work unless it was asked to detach.
+fn end(
+    datapath: &mut Datapath,
+    reason: &str,
+    was_asked_to_detach: bool,
+) -> Result<(), DatapathError> {
+    match datapath.pins() {
+        Some(pins) if !was_asked_to_detach => info!(
+            "{reason}: leaving the programs at work, pinned in {}; `lastack detach` takes them off",
+            pins.directory().display()
+        ),
+        _ => info!("{reason}: detaching"),
+    }
+    if was_asked_to_detach {
+        datapath.detach()
+    } else {
+        datapath.leave()
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub(crate) mod bpffs;
 pub(crate) mod capture;
 pub(crate) mod cure;
 pub(crate) mod expected;

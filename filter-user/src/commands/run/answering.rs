@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     process,
     sync::{Arc, Mutex},
 };
@@ -16,13 +17,12 @@ use crate::{
     counters::Counters,
     datapath::{Datapath, DatapathError},
     instance::InstanceName,
-    report::{Detached, Flows, HookStatus, Hosts, InterfaceStatus, Status, Timestamp},
+    report::{Detached, Flows, HookStatus, Hosts, InterfaceStatus, Status},
 };
 
 /// Answers from the programs and their tables, with the lock on them held briefly.
 pub(super) struct Answering {
     name: InstanceName,
-    since: Timestamp,
     datapath: Arc<Mutex<Datapath>>,
     removals: mpsc::Sender<Removal>,
 }
@@ -49,7 +49,6 @@ impl Answering {
         let (removals, receiver) = mpsc::channel(1);
         let answering = Self {
             name: arguments.instance.clone(),
-            since: Timestamp::now(),
             datapath: Arc::clone(datapath),
             removals,
         };
@@ -59,16 +58,21 @@ impl Answering {
 
 impl Source for Answering {
     fn status(&self) -> anyhow::Result<Status> {
-        let (settings, interfaces) = {
+        let (settings, interfaces, since, pinned) = {
             let datapath = lock(&self.datapath);
-            (datapath.settings().clone(), interfaces(&datapath)?)
+            (
+                datapath.settings().clone(),
+                interfaces(&datapath)?,
+                datapath.since(),
+                directory(&datapath),
+            )
         };
         Ok(Status {
             instance: self.name.clone(),
             pid: Some(process::id()),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            since: self.since,
-            pinned: None,
+            since,
+            pinned,
             settings: by_option(&settings),
             interfaces,
             flows: None,
@@ -86,7 +90,10 @@ impl Source for Answering {
     }
 
     fn detach(&self) -> anyhow::Result<Detached> {
-        let attachments = lock(&self.datapath).attachments().into_iter();
+        let (attachments, unpinned) = {
+            let datapath = lock(&self.datapath);
+            (datapath.attachments().into_iter(), directory(&datapath))
+        };
         let interfaces = attachments.map(|attachment| attachment.interface).collect();
         let (done, result) = oneshot::channel();
         // What goes wrong: its receiver is gone, as the instance ends already.
@@ -98,9 +105,13 @@ impl Source for Answering {
             instance: self.name.clone(),
             pid: Some(process::id()),
             interfaces,
-            unpinned: None,
+            unpinned,
         })
     }
+}
+
+fn directory(datapath: &Datapath) -> Option<PathBuf> {
+    datapath.pins().map(|pins| pins.directory().to_owned())
 }
 
 fn interfaces(datapath: &Datapath) -> Result<Vec<InterfaceStatus>, DatapathError> {
