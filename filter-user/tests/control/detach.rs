@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{
     WITHOUT_METRICS,
-    instance::{Instance, hooks},
+    instance::{Instance, bpffs::BpfFileSystem, hooks},
     json, say,
 };
 
@@ -37,4 +37,26 @@ fn detach_returns_when_everything_is_off_and_ends_the_instance() {
     assert_eq!(said["interfaces"], json!([WAN]));
     assert_eq!(said["pid"], instance.id());
     assert!(instance.end().0.success());
+}
+
+#[test]
+fn detach_leaves_nothing_pinned() {
+    let topology = Topology::new().unwrap();
+    let gateway = &topology.gateway;
+    let before = hooks(gateway, WAN);
+    let file_system = BpfFileSystem::new();
+    let place = ["--pin-dir", file_system.path().to_str().unwrap()];
+    let options = [&WITHOUT_METRICS, &place[..], &["--pin"]].concat();
+    let instance = Instance::start(gateway, &[WAN], &options);
+    let directory = file_system.path().join("default");
+    assert!(!file_system.list("default").is_empty());
+    let status = json(gateway, &["status"]);
+    assert_eq!(status["pinned"], json!(directory));
+    let said = json(gateway, &[&["detach"], &place[..]].concat());
+    assert_eq!(said["unpinned"], json!(directory));
+    assert_eq!(hooks(gateway, WAN), before);
+    assert!(!directory.exists());
+    let (status, lines) = instance.end();
+    assert!(status.success(), "{status}");
+    assert_eq!(lines.last().unwrap()["type"], "detached");
 }

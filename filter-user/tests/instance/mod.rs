@@ -63,11 +63,13 @@ impl Instance {
         command
             .args(options)
             .env("RUST_LOG", "warn")
-            // Several of a test may share a namespace.
-            .env("LASTACK_INSTANCE", unique_name())
             // Not even a busy machine's client misses it.
             .env("LASTACK_WINDOW", "10s")
             .stdout(Stdio::piped());
+        // Several of a test may share a namespace; what is pinned is found again by its name.
+        if !options.contains(&"--pin") {
+            command.env("LASTACK_INSTANCE", unique_name());
+        }
         let mut child = namespace.spawn(command).unwrap();
         let lines = lines(child.stdout.take().unwrap());
         Self {
