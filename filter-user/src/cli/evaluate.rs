@@ -83,7 +83,14 @@ impl Command {
         match self {
             Self::Run(arguments) => arguments.config(),
             Self::Check(arguments) => arguments.config(),
-            Self::Demo(_) | Self::Completions(_) | Self::Man(_) => None,
+            Self::Demo(_)
+            | Self::Status(_)
+            | Self::Flows(_)
+            | Self::Hosts(_)
+            | Self::Watch(_)
+            | Self::Detach(_)
+            | Self::Completions(_)
+            | Self::Man(_) => None,
         }
     }
 
@@ -91,7 +98,14 @@ impl Command {
         match self {
             Self::Run(arguments) => arguments.contradiction(),
             Self::Check(arguments) => arguments.contradiction(),
-            Self::Demo(_) | Self::Completions(_) | Self::Man(_) => None,
+            Self::Demo(_)
+            | Self::Status(_)
+            | Self::Flows(_)
+            | Self::Hosts(_)
+            | Self::Watch(_)
+            | Self::Detach(_)
+            | Self::Completions(_)
+            | Self::Man(_) => None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `lastack run`: attach, stream counters until a signal, detach.
 
+mod answering;
 mod changes;
 mod decisions;
 mod keeper;
@@ -21,15 +22,16 @@ use tokio::{
     time::{Instant, Interval, MissedTickBehavior, interval, interval_at},
 };
 
+use self::{
+    answering::Answering, decisions::log_decisions, keeper::Keeper, options::MetricsAddress,
+    reload::Asked, signals::Signals,
+};
 pub use self::{
     changes::{OptionChange, OptionChanges, OptionValue},
     options::Arguments,
 };
-use self::{
-    decisions::log_decisions, keeper::Keeper, options::MetricsAddress, reload::Asked,
-    signals::Signals,
-};
 use crate::{
+    control,
     datapath::{Changes, Datapath, DatapathError, Pins},
     metrics::Metrics,
     one_sided::OneSided,
@@ -55,6 +57,8 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     let reloads = arguments.config().is_some();
     let mut signals = Signals::new(reloads).context("cannot listen for signals")?;
     let settings = arguments.settings();
+    // Before anything is attached: the name is the lock.
+    let questions = control::server::claim(&arguments.instance).await?;
     let listener = match arguments.metrics_addr {
         MetricsAddress::Off => None,
         MetricsAddress::At(address) => Some(bind(address)?),
@@ -82,17 +86,23 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         None => None,
     };
 
+    let (answering, mut removals) = Answering::new(arguments, &datapath);
+    let control = questions.map(|questions| {
+        let stopped = stop.subscribe();
+        tokio::spawn(control::server::serve(questions, answering, stopped))
+    });
+
     let mut asked = Asked::at_start(arguments);
     let mut ticks = every(arguments.interval);
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let signal = loop {
+    let ended = loop {
         tokio::select! {
             _ = ticks.tick() => print(&mut stream, &datapath),
             _ = looks.tick() => look(&mut stream, &datapath, &one_sided),
             () = keeper.due() => keeper.look(&mut lock(&datapath), &mut stream),
             signal = signals.next() => match signal {
-                signals::Asked::End(signal) => break signal,
+                signals::Asked::End(signal) => break (signal, None),
                 signals::Asked::Reload => {
                     if asked.reload(&mut lock(&datapath), &mut stream) {
                         told.end().await?;
@@ -104,13 +114,23 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
                     }
                 }
             },
+            Some(removal) = removals.recv() => break ("lastack detach", Some(removal)),
         }
     };
+    let (reason, removal) = ended;
     print(&mut stream, &datapath);
-    let ended = end(&mut lock(&datapath), signal);
-    stream.ended(arguments.pin);
+    let ended = end(&mut lock(&datapath), reason, removal.is_some());
+    stream.ended(arguments.pin && removal.is_none());
+    // Those that ask from now on are not left waiting.
+    drop(removals);
+    if let Some(removal) = removal {
+        removal.done(&ended);
+    }
     drop(stop);
     told.end().await?;
+    if let Some(control) = control {
+        control.await?;
+    }
     if let Some(server) = server
         && let Err(error) = server.await?
     {
@@ -202,16 +222,24 @@ fn attach(datapath: &mut Datapath, interface: &str, wait: bool) -> Result<(), Da
     }
 }
 
-/// Detaches, or leaves what is pinned at work.
-fn end(datapath: &mut Datapath, signal: &str) -> Result<(), DatapathError> {
+/// Detaches, or leaves what is pinned at work unless it was asked to detach.
+fn end(
+    datapath: &mut Datapath,
+    reason: &str,
+    was_asked_to_detach: bool,
+) -> Result<(), DatapathError> {
     match datapath.pins() {
-        Some(pins) => info!(
-            "{signal}: leaving the programs at work, pinned in {}; `lastack detach` takes them off",
+        Some(pins) if !was_asked_to_detach => info!(
+            "{reason}: leaving the programs at work, pinned in {}; `lastack detach` takes them off",
             pins.directory().display()
         ),
-        None => info!("{signal}: detaching"),
+        _ => info!("{reason}: detaching"),
     }
-    datapath.leave()
+    if was_asked_to_detach {
+        datapath.detach()
+    } else {
+        datapath.leave()
+    }
 }
 
 fn lock<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

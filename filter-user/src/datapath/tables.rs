@@ -233,7 +233,9 @@ impl Tables {
 
     fn for_each_flow(&self, mut see: impl FnMut(&FlowKey, &Flow)) -> Result<(), DatapathError> {
         for_each(&self.flows, 1, |key, flows| {
-            flows.iter().for_each(|flow| see(key, flow))
+            for flow in flows {
+                see(key, flow);
+            }
         })
         .map_err(unreadable("FLOWS"))
     }
