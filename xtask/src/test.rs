@@ -21,7 +21,7 @@ pub(crate) struct Arguments {
 }
 
 /// What the tests run against real traffic.
-const TOOLS: [Tool; 8] = [
+const TOOLS: [Tool; 9] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("nft", "nftables"),
@@ -30,6 +30,7 @@ const TOOLS: [Tool; 8] = [
     ("curl", "curl"),
     ("iperf3", "iperf3"),
     ("nginx", "nginx-light"),
+    ("groff", "groff-base"),
 ];
 
 /// The verb.

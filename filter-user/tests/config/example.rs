@@ -1,0 +1,68 @@
+//! The file that comes with lastack.
+
+use std::fs;
+
+use clap::{Arg, Args as _, Command};
+use filter_user::{commands::run::Arguments, config::ConfigFile};
+
+use super::TempFile;
+
+const EXAMPLE: &str = include_str!("../../lastack.toml");
+
+/// Those that have no default; in the file is an example.
+const WITHOUT_DEFAULT: [&str; 3] = ["iface", "client", "port"];
+
+fn options() -> Command {
+    Arguments::augment_args(Command::new("lastack run"))
+}
+
+/// The file with everything in it that is commented out.
+fn uncommented() -> String {
+    let lines = EXAMPLE.lines();
+    lines
+        .map(|line| match line.strip_prefix('#') {
+            Some(option) if !option.is_empty() && !option.starts_with(' ') => option,
+            _ => line,
+        })
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn defaults(option: &Arg) -> Vec<String> {
+    let values = option.get_default_values().iter();
+    values
+        .map(|value| value.to_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn as_it_comes_it_sets_nothing() {
+    let file = TempFile::new(EXAMPLE);
+    let with_file = ConfigFile::read(file.as_ref(), &options())
+        .unwrap()
+        .defaults(options());
+    for (bare, option) in options().get_arguments().zip(with_file.get_arguments()) {
+        assert_eq!(defaults(bare), defaults(option), "{option}");
+    }
+}
+
+#[test]
+fn it_tells_every_option_and_its_default() {
+    let file = TempFile::new(uncommented());
+    let read = ConfigFile::read(file.as_ref(), &options()).unwrap();
+    let text = fs::read_to_string(&file).unwrap();
+    let with_file = read.defaults(options());
+    for (bare, option) in options().get_arguments().zip(with_file.get_arguments()) {
+        let name = option.get_long().unwrap();
+        if name == "config" {
+            continue;
+        }
+        let key = format!("{name} = ");
+        assert!(text.lines().any(|line| line.starts_with(&key)), "no {name}");
+        if WITHOUT_DEFAULT.contains(&name) {
+            assert!(defaults(bare).is_empty(), "{name} has a default");
+        } else {
+            assert_eq!(defaults(bare), defaults(option), "{name}");
+        }
+    }
+}
