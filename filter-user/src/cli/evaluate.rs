@@ -197,8 +197,8 @@ mod tests {
         let old = file.options("window = '1s'\nbudget = 2", &flags).unwrap();
         let new = file.options("window = '2s'\nbudget = 4", &flags).unwrap();
         let changes = old.changes(&new);
-        let changed: Vec<_> = changes.applied.iter().map(|change| change.option).collect();
-        assert_eq!(changed, ["window"]);
+        let applied: Vec<_> = changes.applied.iter().map(|change| change.option).collect();
+        assert_eq!(applied, ["window"]);
         assert!(changes.needs_restart.is_empty());
     }
 

@@ -66,3 +66,39 @@ fn it_tells_every_option_and_its_default() {
         }
     }
 }
+
+const DAMAGE: [char; 15] = [
+    '"', '\'', '[', ']', '{', '=', '.', '#', '\n', '\\', '0', '-', 'ü', '日', '\u{0}',
+];
+
+#[test]
+fn a_damaged_file_is_read_or_refused_with_its_place() {
+    let options = options();
+    let whole: Vec<_> = uncommented().chars().collect();
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut refused = 0;
+    for _ in 0..200 {
+        let mut damaged = whole.clone();
+        for _ in 0..random.usize(1..4) {
+            let at = random.usize(..damaged.len());
+            match random.u8(..3) {
+                0 => damaged.truncate(at.max(1)),
+                1 => damaged[at] = random.choice(DAMAGE).unwrap(),
+                _ => drop(damaged.remove(at)),
+            }
+        }
+        let file = TempFile::new(damaged.into_iter().collect::<String>());
+        if let Err(error) = ConfigFile::read(file.as_ref(), &options) {
+            let line = format!("{error:#}");
+            let place = line.strip_prefix(&format!("{}:", file.path())).unwrap();
+            let mut numbers = place.splitn(3, ':').take(2);
+            assert!(
+                numbers.all(|number| number.parse::<usize>().is_ok()),
+                "{line}"
+            );
+            assert!(!line.contains('\n'), "{line}");
+            refused += 1;
+        }
+    }
+    assert!(refused > 20, "{refused}");
+}

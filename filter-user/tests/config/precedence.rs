@@ -100,7 +100,8 @@ fn the_environment_names_the_file() {
 
 #[test]
 fn check_looks_at_what_the_file_would_have_served() {
-    let topology = Topology::new().unwrap();
+    let mut topology = Topology::new().unwrap();
+    let _client = topology.add_client().unwrap();
     let before = hooks(&topology.gateway, WAN);
     let file = TempFile::new("iface = 'lan0'\nrole = 'lan'\nwindow = '1s'\nmode = 'monitor'");
     let checked = |options: &[&str]| {
@@ -108,13 +109,8 @@ fn check_looks_at_what_the_file_would_have_served() {
         command.arg(file.path()).args(options);
         let stdout = output(&topology.gateway, command).stdout;
         let report: Value = serde_json::from_slice(&stdout).unwrap();
-        let checks = report["checks"].as_array().unwrap().clone();
-        let interfaces = checks
-            .into_iter()
-            .filter_map(|mut check| match check["iface"].take() {
-                Value::String(interface) => Some(interface),
-                _ => None,
-            });
+        let checks = report["checks"].as_array().unwrap().iter();
+        let interfaces = checks.filter_map(|check| check["iface"].as_str().map(str::to_owned));
         let mut interfaces: Vec<_> = interfaces.collect();
         interfaces.dedup();
         interfaces

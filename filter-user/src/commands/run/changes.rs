@@ -232,4 +232,25 @@ mod tests {
             assert!(changes.applied.is_empty(), "{flag}");
         }
     }
+    #[test]
+    fn the_file_that_comes_with_lastack_tells_what_needs_a_restart() {
+        let values = options(&[]).values();
+        let paragraphs = include_str!("../../../lastack.toml").split("\n\n");
+        let told: Vec<_> = paragraphs
+            .filter_map(|paragraph| {
+                let (prose, option) = paragraph.trim_end().rsplit_once("\n#")?;
+                let (name, _) = option.split_once(" = ")?;
+                Some((name, prose.contains("[restart]")))
+            })
+            .collect();
+        let all = values.iter().filter(|value| value.option != "config");
+        assert_eq!(told.len(), all.clone().count(), "{told:?}");
+        for value in all {
+            assert!(
+                told.contains(&(value.option, value.is_fixed)),
+                "{}",
+                value.option
+            );
+        }
+    }
 }
