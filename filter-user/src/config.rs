@@ -98,8 +98,7 @@ impl ConfigFile {
     fn parse(&self, options: &Options) -> anyhow::Result<Vec<Entry>> {
         let table = DeTable::parse(&self.text).map_err(|error| {
             let end = self.text.len();
-            let message = error.message().replace('\n', ", ");
-            self.error(&error.span().unwrap_or(end..end), &message)
+            self.error(&error.span().unwrap_or(end..end), error.message())
         })?;
         let mut pairs: Vec<_> = table.get_ref().iter().collect();
         // So that the first error is the one that is told.
