@@ -1,6 +1,6 @@
 //! Makes maps and programs of the embedded object.
 
-use std::{fs, io, time::Duration};
+use std::{fs, io, path::PathBuf, time::Duration};
 
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use caps::{CapSet, Capability};
@@ -27,9 +27,15 @@ const SLOTS_PER_FLOW: u32 = 4;
 /// 64 MiB of slots.
 const MOST_SLOTS: u32 = 1 << 24;
 
-/// Creates the maps and makes the programs ready to be loaded. Gives with them what was fixed
-/// in them.
-pub(super) fn load(settings: &Settings) -> Result<(Ebpf, Configuration), DatapathError> {
+/// Creates the maps, or takes those that are pinned at their paths in `shared`, and makes the programs
+/// ready to be loaded. Gives with them what was fixed in them.
+///
+/// `secret` is that of the programs which used these maps before.
+pub(super) fn load(
+    settings: &Settings,
+    shared: &[(&'static str, PathBuf)],
+    secret: Option<u64>,
+) -> Result<(Ebpf, Configuration), DatapathError> {
     check_capabilities()?;
     check_preemption()?;
     // Kernels before 5.11 account maps to this limit.
@@ -37,8 +43,13 @@ pub(super) fn load(settings: &Settings) -> Result<(Ebpf, Configuration), Datapat
         debug!("RLIMIT_MEMLOCK stays as it is: {error}");
     }
     let slots = slots(settings.max_flows);
-    let configuration = configuration(settings, slots)?;
-    let mut ebpf = EbpfLoader::new()
+    let secret = secret.map_or_else(draw, Ok)?;
+    let configuration = configuration(settings, slots, secret)?;
+    let mut loader = EbpfLoader::new();
+    for (name, path) in shared {
+        loader.map_pin_path(name, path);
+    }
+    let mut ebpf = loader
         // The programs touch no kernel structure that could have moved, so they do not need the
         // kernel's type information.
         .btf(None)
@@ -112,15 +123,24 @@ fn slots(max_flows: u32) -> u32 {
         .next_power_of_two()
 }
 
-fn configuration(settings: &Settings, slots: u32) -> Result<Configuration, DatapathError> {
-    let tick = tick()?;
+/// A key that no stranger knows.
+fn draw() -> Result<u64, DatapathError> {
     let mut secret = [0; 8];
     getrandom::fill(&mut secret).map_err(|error| DatapathError::System {
         what: "a random number",
         error: io::Error::other(error.to_string()),
     })?;
+    Ok(u64::from_ne_bytes(secret))
+}
+
+fn configuration(
+    settings: &Settings,
+    slots: u32,
+    secret: u64,
+) -> Result<Configuration, DatapathError> {
+    let tick = tick()?;
     Ok(Configuration {
-        secret: u64::from_ne_bytes(secret),
+        secret,
         window: ticks(settings.window, tick),
         half_closed_lifetime: lifetime(settings.half_closed_timeout, tick),
         closed_lifetime: lifetime(settings.closed_timeout, tick),

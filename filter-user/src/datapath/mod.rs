@@ -6,22 +6,33 @@ pub(crate) mod clsact;
 pub(crate) mod driver;
 mod error;
 mod interface;
+pub mod left;
 mod load;
 pub(crate) mod netlink;
+mod pins;
 mod presence;
+mod record;
+mod reload;
 mod scope;
 mod verify;
 
+use std::path::PathBuf;
+
 use aya::{
     Ebpf,
-    maps::{Array, Map, MapData, PerCpuArray},
+    maps::{Array, Map, MapData, MapError, PerCpuArray, PerCpuValues},
+    util::nr_cpus,
 };
 use filter_common::{
-    Tallies,
+    Reason, Tallies,
     policy::{Configuration, INTERFACE_PROBES, MOST_INTERFACES, UNSERVED},
 };
 
-use self::attach::Links;
+use self::{
+    attach::Links,
+    pins::{PrivatePins, SHARED},
+    record::Remembered,
+};
 pub(crate) use self::{
     attach::uses_tcx,
     error::kernel_answer,
@@ -33,19 +44,26 @@ pub use self::{
     error::DatapathError,
     interface::{Condition, Interface, LinkState},
     load::OBJECT,
+    pins::Pins,
     presence::{Loss, Presence},
 };
-use crate::{counters::Counters, settings::Settings};
+use crate::{counters::Counters, report::Timestamp, settings::Settings};
 
 /// The loaded programs and what they are attached to.
 ///
-/// Dropping it detaches everything. If the process dies, the kernel does that; only a
-/// clsact filter (as on kernels before 6.6) outlives it.
+/// Dropping it detaches everything that is not pinned. If the process dies, the kernel does that;
+/// only a clsact filter (as on kernels before 6.6) outlives it.
 pub struct Datapath {
     ebpf: Ebpf,
     settings: Settings,
     configuration: Configuration,
     named: Vec<Named>,
+    place: Place,
+    /// What an earlier process left, as far as it has not been taken over yet.
+    left: Vec<Remembered>,
+    /// Whether an earlier process made what is pinned.
+    took_over: bool,
+    since: Timestamp,
     interfaces: Array<MapData, u32>,
     counters: PerCpuArray<MapData, Tallies>,
 }
@@ -65,9 +83,17 @@ struct Served {
     interface: Interface,
     /// Of the map of counters.
     entry: u32,
-    /// What was counted there before.
-    baseline: Counters,
     links: Links,
+}
+
+/// Where the maps are, by which programs can be replaced.
+enum Place {
+    /// Where they outlive this process.
+    Pinned(Pins),
+    /// Where they do not.
+    Private(PrivatePins),
+    /// Nowhere: they are only this process's descriptors.
+    Nowhere,
 }
 
 /// What serves one interface.
@@ -101,7 +127,16 @@ impl Datapath {
     ///
     /// Where capabilities are missing, or the kernel refuses a map.
     pub fn load(settings: &Settings) -> Result<Self, DatapathError> {
-        let (mut ebpf, configuration) = load::load(settings)?;
+        let place = PrivatePins::new().map_or(Place::Nowhere, Place::Private);
+        Self::load_at(settings, place, None)
+    }
+
+    fn load_at(
+        settings: &Settings,
+        place: Place,
+        secret: Option<u64>,
+    ) -> Result<Self, DatapathError> {
+        let (mut ebpf, configuration) = load::load(settings, &place.maps(), secret)?;
         let interfaces = take(&mut ebpf, "INTERFACES")?;
         let counters = take(&mut ebpf, "COUNTERS")?;
         Ok(Self {
@@ -109,6 +144,10 @@ impl Datapath {
             settings: settings.clone(),
             configuration,
             named: Vec::new(),
+            place,
+            left: Vec::new(),
+            took_over: false,
+            since: Timestamp::now(),
             interfaces,
             counters,
         })
@@ -122,18 +161,24 @@ impl Datapath {
     /// Where the interface cannot be served as the settings ask; then nothing is attached
     /// to it.
     pub fn attach(&mut self, interface: &str) -> Result<Attachment, DatapathError> {
-        let attached = self.serve(interface);
-        let known = self.named.iter_mut().find(|named| named.name == interface);
-        match (attached, known) {
-            (Ok(served), Some(named)) => Ok(named.set(served)),
-            (Ok(served), None) => {
-                let mut named = Named::new(interface);
-                let attachment = named.set(served);
-                self.named.push(named);
+        let is_known = |named: &Named| named.name == interface;
+        match self.serve(interface) {
+            Ok(served) => {
+                let known = self.named.iter().position(is_known);
+                let place = known.map_or_else(
+                    || {
+                        let named = self.remembered(interface)?;
+                        self.named.push(named);
+                        Ok(self.named.len() - 1)
+                    },
+                    Ok,
+                )?;
+                let attachment = self.named[place].set(served);
+                self.remember()?;
                 Ok(attachment)
             }
-            (Err(error), known) => {
-                if let Some(named) = known {
+            Err(error) => {
+                if let Some(named) = self.named.iter_mut().find(|named| is_known(named)) {
                     let is_there = !matches!(error, DatapathError::NoInterface(_));
                     named.trouble = is_there.then(|| error.to_string());
                 }
@@ -150,16 +195,19 @@ impl Datapath {
         {
             return Err(DatapathError::Twice(interface.name));
         }
+        if let Some(served) = self.adopt(name, &interface)? {
+            return Ok(served);
+        }
         // Before the programs see its first packet.
-        let (entry, baseline) = self.claim_entry(&interface)?;
-        let attached = Links::attach(&mut self.ebpf, &interface, &self.settings);
+        let entry = self.claim_entry(name, &interface)?;
+        let pins = self.place.pins();
+        let attached = Links::attach(&mut self.ebpf, &interface, &self.settings, pins);
         // Another may have got the name meanwhile, and some of the programs.
         let has_name = Interface::find(name).is_ok_and(|now| now.index == interface.index);
         match attached {
             Ok(links) if has_name => Ok(Served {
                 interface,
                 entry,
-                baseline,
                 links,
             }),
             other => {
@@ -200,7 +248,7 @@ impl Datapath {
             .map(|named| {
                 let mut counters = named.before;
                 if let Some(served) = &named.served {
-                    counters += Self::read(&self.counters, served.entry)?.since(&served.baseline);
+                    counters += Self::read(&self.counters, served.entry)?;
                 }
                 Ok(InterfaceCounters {
                     interface: named.name.clone(),
@@ -245,7 +293,7 @@ impl Datapath {
                 });
             }
         }
-        first
+        first.and(self.place.pins().map_or(Ok(()), Pins::remove_all))
     }
 
     fn served(&self) -> impl Iterator<Item = &Served> {
@@ -269,17 +317,50 @@ impl Datapath {
         Ok(sum)
     }
 
-    /// Takes the first free entry of those that the programs look at; gives it with what was
-    /// counted there before.
-    fn claim_entry(&mut self, interface: &Interface) -> Result<(u32, Counters), DatapathError> {
-        let taken = |entry| entry == UNSERVED || self.served().any(|served| served.entry == entry);
-        let entry = (0..INTERFACE_PROBES)
+    /// Takes the first free entry of those that the programs look at, and begins to count there
+    /// anew; or goes on with the one of an earlier process, which served the same.
+    fn claim_entry(&mut self, name: &str, interface: &Interface) -> Result<u32, DatapathError> {
+        let probes = (0..INTERFACE_PROBES)
             .map(|probe| interface.index.wrapping_add(probe) % MOST_INTERFACES)
-            .find(|&entry| !taken(entry))
-            .ok_or_else(|| DatapathError::TooManyInterfaces(interface.name.clone()))?;
-        let baseline = Self::read(&self.counters, entry)?;
+            .filter(|&entry| entry != UNSERVED);
+        let kept = self.left_place(name, interface).map(|place| place.entry);
+        let is_kept = |entry| kept == Some(entry);
+        for entry in probes.clone().filter(|&entry| !is_kept(entry)) {
+            // Of an earlier process, which served it by another name.
+            if self.is_owner(entry, interface.index)? {
+                self.set_owner(entry, 0)?;
+            }
+        }
+        if let Some(entry) = kept
+            && self.is_owner(entry, interface.index)?
+        {
+            return Ok(entry);
+        }
+        let taken = |entry| {
+            self.served().any(|served| served.entry == entry)
+                || self.left.iter().any(|left| left.has_entry(entry))
+        };
+        let entry = probes.clone().find(|&entry| !taken(entry));
+        let entry =
+            entry.ok_or_else(|| DatapathError::TooManyInterfaces(interface.name.clone()))?;
+        self.clear(entry)?;
         self.set_owner(entry, interface.index)?;
-        Ok((entry, baseline))
+        Ok(entry)
+    }
+
+    fn clear(&mut self, entry: u32) -> Result<(), DatapathError> {
+        let cpus = nr_cpus().map_err(|(_, error)| DatapathError::System {
+            what: "how many CPUs there can be",
+            error,
+        })?;
+        let nothing: Tallies = [0; Reason::COUNT + 1];
+        PerCpuValues::try_from(vec![nothing; cpus])
+            .map_err(MapError::IoError)
+            .and_then(|values| self.counters.set(entry, values, 0))
+            .map_err(|error| DatapathError::Map {
+                map: "COUNTERS",
+                error,
+            })
     }
 
     fn set_owner(&mut self, entry: u32, index: u32) -> Result<(), DatapathError> {
@@ -289,6 +370,25 @@ impl Datapath {
                 map: "INTERFACES",
                 error,
             })
+    }
+}
+
+impl Place {
+    /// Where each shared map is; none where they are nowhere.
+    fn maps(&self) -> Vec<(&'static str, PathBuf)> {
+        let path = |name| match self {
+            Self::Pinned(pins) => Some((name, pins.map(name))),
+            Self::Private(pins) => Some((name, pins.map(name))),
+            Self::Nowhere => None,
+        };
+        SHARED.into_iter().filter_map(path).collect()
+    }
+
+    fn pins(&self) -> Option<&Pins> {
+        match self {
+            Self::Pinned(pins) => Some(pins),
+            Self::Private(_) | Self::Nowhere => None,
+        }
     }
 }
 
@@ -320,7 +420,7 @@ fn served_as(name: &str, served: &Served) -> Attachment {
         interface: name.to_owned(),
         index: served.interface.index,
         condition: served.interface.condition,
-        attached: served.links.attached.clone(),
+        attached: served.links.attached(),
         note: served.links.note.clone(),
     }
 }

@@ -2,9 +2,11 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub(crate) mod bpffs;
 pub(crate) mod capture;
 pub(crate) mod cure;
 pub(crate) mod expected;
+pub(crate) mod file;
 pub(crate) mod neighbour;
 pub(crate) mod traffic;
 pub(crate) mod wiring;
