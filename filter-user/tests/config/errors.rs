@@ -7,10 +7,7 @@ use filter_user::lab::{
     topology::{Topology, WAN},
 };
 
-use super::{
-    TempFile,
-    instance::{hooks, lastack, output},
-};
+use super::instance::{file::OwnFile, hooks, lastack, output};
 
 /// Content of a file, and the line and column and message that it must give.
 const WRONG: &[(&str, &str)] = &[
@@ -153,12 +150,12 @@ fn an_error_in_a_file_is_one_line_with_its_line_and_column_and_nothing_is_attach
     let topology = Topology::new().unwrap();
     let before = hooks(&topology.gateway, WAN);
     for (content, says) in WRONG {
-        let file = TempFile::new(content);
+        let file = OwnFile::new(content);
         for command in ["run", "check"] {
-            let stderr = refused(&topology.gateway, &[command, "--config", file.path()]);
+            let stderr = refused(&topology.gateway, &[command, "--config", file.as_str()]);
             assert_eq!(
                 stderr,
-                format!("lastack: {}:{says}\n", file.path()),
+                format!("lastack: {}:{says}\n", file.as_str()),
                 "{content}"
             );
         }
@@ -180,21 +177,24 @@ fn a_file_that_is_not_there_or_not_text_is_one_line() {
         let stderr = refused(gateway, &["run", "--config", path]);
         assert_eq!(stderr, format!("lastack: cannot read {path}: {says}\n"));
     }
-    let file = TempFile::new(b"mode = \"monitor\"\n# \xc3\xbc \xff");
-    let stderr = refused(gateway, &["run", "--config", file.path()]);
-    assert_eq!(stderr, format!("lastack: {}:2:5: not UTF-8\n", file.path()));
+    let file = OwnFile::new(b"mode = \"monitor\"\n# \xc3\xbc \xff");
+    let stderr = refused(gateway, &["run", "--config", file.as_str()]);
+    assert_eq!(
+        stderr,
+        format!("lastack: {}:2:5: not UTF-8\n", file.as_str())
+    );
 }
 
 #[test]
 fn without_an_interface_anywhere_the_file_is_told_to_lack_it() {
     let topology = Topology::new().unwrap();
-    let file = TempFile::new("mode = \"monitor\"\niface = []");
-    let stderr = refused(&topology.gateway, &["run", "--config", file.path()]);
+    let file = OwnFile::new("mode = \"monitor\"\niface = []");
+    let stderr = refused(&topology.gateway, &["run", "--config", file.as_str()]);
     assert_eq!(
         stderr,
         format!(
             "lastack: {}: no interface to serve: add iface = [\"wan0\"], or give --iface\n",
-            file.path()
+            file.as_str()
         )
     );
 }
@@ -206,14 +206,14 @@ fn a_flag_that_contradicts_the_file_is_told_with_the_place_in_the_file() {
         ("xdp-mode = \"native\"", ["--ingress", "tc"], "1:12"),
         ("\n ingress = \"tc\"", ["--xdp-mode", "native"], "2:12"),
     ] {
-        let file = TempFile::new(content);
-        let mut arguments = vec!["run", "--iface", WAN, "--config", file.path()];
+        let file = OwnFile::new(content);
+        let mut arguments = vec!["run", "--iface", WAN, "--config", file.as_str()];
         arguments.extend(flag);
         let stderr = refused(&topology.gateway, &arguments);
         let says = "xdp-mode cannot be used with ingress tc, which attaches no XDP";
         assert_eq!(
             stderr,
-            format!("lastack: {}:{place}: {says}\n", file.path())
+            format!("lastack: {}:{place}: {says}\n", file.as_str())
         );
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use clap::{Arg, Args as _, Command};
 use filter_user::{commands::run::Arguments, config::ConfigFile};
 
-use super::TempFile;
+use super::instance::file::OwnFile;
 
 const EXAMPLE: &str = include_str!("../../lastack.toml");
 
@@ -37,8 +37,8 @@ fn defaults(option: &Arg) -> Vec<String> {
 
 #[test]
 fn as_it_comes_it_sets_nothing() {
-    let file = TempFile::new(EXAMPLE);
-    let with_file = ConfigFile::read(file.as_ref(), &options())
+    let file = OwnFile::new(EXAMPLE);
+    let with_file = ConfigFile::read(file.path(), &options())
         .unwrap()
         .defaults(options());
     for (bare, option) in options().get_arguments().zip(with_file.get_arguments()) {
@@ -48,9 +48,9 @@ fn as_it_comes_it_sets_nothing() {
 
 #[test]
 fn it_tells_every_option_and_its_default() {
-    let file = TempFile::new(uncommented());
-    let read = ConfigFile::read(file.as_ref(), &options()).unwrap();
-    let text = fs::read_to_string(&file).unwrap();
+    let file = OwnFile::new(uncommented());
+    let read = ConfigFile::read(file.path(), &options()).unwrap();
+    let text = fs::read_to_string(file.path()).unwrap();
     let with_file = read.defaults(options());
     for (bare, option) in options().get_arguments().zip(with_file.get_arguments()) {
         let name = option.get_long().unwrap();
@@ -87,10 +87,10 @@ fn a_damaged_file_is_read_or_refused_with_its_place() {
                 _ => drop(damaged.remove(at)),
             }
         }
-        let file = TempFile::new(damaged.into_iter().collect::<String>());
-        if let Err(error) = ConfigFile::read(file.as_ref(), &options) {
+        let file = OwnFile::new(damaged.into_iter().collect::<String>());
+        if let Err(error) = ConfigFile::read(file.path(), &options) {
             let line = format!("{error:#}");
-            let place = line.strip_prefix(&format!("{}:", file.path())).unwrap();
+            let place = line.strip_prefix(&format!("{}:", file.as_str())).unwrap();
             let mut numbers = place.splitn(3, ':').take(2);
             assert!(
                 numbers.all(|number| number.parse::<usize>().is_ok()),

@@ -6,16 +6,13 @@ use filter_user::lab::topology::{LAN, Topology, WAN};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use super::{
-    TempFile,
-    instance::{Instance, hooks, lastack, output, tool},
-};
+use super::instance::{Instance, file::OwnFile, hooks, lastack, output, tool};
 
 /// The labels of `lastack_config_info` of an instance that is started so.
 fn settings(content: &str, options: &[&str]) -> String {
     let topology = Topology::new().unwrap();
-    let file = TempFile::new(content);
-    let options = [&["--config", file.path()], options].concat();
+    let file = OwnFile::new(content);
+    let options = [&["--config", file.as_str()], options].concat();
     // With LASTACK_WINDOW=10s in its environment.
     let instance = Instance::start(&topology.gateway, &[WAN], &options);
     let metrics = tool(
@@ -65,8 +62,8 @@ fn a_flag_turns_off_what_the_file_turns_on() {
 #[test]
 fn a_flag_replaces_the_list_of_the_file() {
     let topology = Topology::new().unwrap();
-    let file = TempFile::new("iface = ['nope0', 'nope1']\nmetrics-addr = 'off'");
-    let options = ["--config", file.path()];
+    let file = OwnFile::new("iface = ['nope0', 'nope1']\nmetrics-addr = 'off'");
+    let options = ["--config", file.as_str()];
     let instance = Instance::start(&topology.gateway, &[WAN], &options);
     assert!(instance.stop(Signal::SIGINT).0.success());
 }
@@ -76,8 +73,8 @@ fn the_interfaces_of_the_file_are_served() {
     let mut topology = Topology::new().unwrap();
     // lan0 is there while it is.
     let _client = topology.add_client().unwrap();
-    let file = TempFile::new("iface = ['wan0', 'lan0']\nmetrics-addr = 'off'");
-    let instance = Instance::launch(&topology.gateway, &[], &["--config", file.path()]);
+    let file = OwnFile::new("iface = ['wan0', 'lan0']\nmetrics-addr = 'off'");
+    let instance = Instance::launch(&topology.gateway, &[], &["--config", file.as_str()]);
     for interface in [WAN, LAN] {
         let line = instance.line();
         assert_eq!(line["type"], "attached", "{line}");
@@ -89,9 +86,9 @@ fn the_interfaces_of_the_file_are_served() {
 #[test]
 fn the_environment_names_the_file() {
     let topology = Topology::new().unwrap();
-    let file = TempFile::new("iface = 'nope0'\nmetrics-addr = 'off'");
+    let file = OwnFile::new("iface = 'nope0'\nmetrics-addr = 'off'");
     let mut command = lastack(&["run"]);
-    command.env("LASTACK_CONFIG", file.path());
+    command.env("LASTACK_CONFIG", file.as_str());
     let refused = output(&topology.gateway, command);
     assert_eq!(refused.status.code(), Some(1));
     let stderr = String::from_utf8(refused.stderr).unwrap();
@@ -103,10 +100,10 @@ fn check_looks_at_what_the_file_would_have_served() {
     let mut topology = Topology::new().unwrap();
     let _client = topology.add_client().unwrap();
     let before = hooks(&topology.gateway, WAN);
-    let file = TempFile::new("iface = 'lan0'\nrole = 'lan'\nwindow = '1s'\nmode = 'monitor'");
+    let file = OwnFile::new("iface = 'lan0'\nrole = 'lan'\nwindow = '1s'\nmode = 'monitor'");
     let checked = |options: &[&str]| {
         let mut command: Command = lastack(&["check", "--output", "json", "--config"]);
-        command.arg(file.path()).args(options);
+        command.arg(file.as_str()).args(options);
         let stdout = output(&topology.gateway, command).stdout;
         let report: Value = serde_json::from_slice(&stdout).unwrap();
         let checks = report["checks"].as_array().unwrap().iter();
