@@ -21,7 +21,7 @@ pub(crate) struct Arguments {
 }
 
 /// What the tests run against real traffic.
-const TOOLS: [Tool; 9] = [
+const TOOLS: [Tool; 10] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("nft", "nftables"),
@@ -31,6 +31,7 @@ const TOOLS: [Tool; 9] = [
     ("iperf3", "iperf3"),
     ("nginx", "nginx-light"),
     ("tmux", "tmux"),
+    ("groff", "groff-base"),
 ];
 
 /// The verb.

@@ -11,7 +11,7 @@ use std::{
 pub(crate) struct OwnFile(PathBuf);
 
 impl OwnFile {
-    pub(crate) fn new(text: &str) -> Self {
+    pub(crate) fn new(text: impl AsRef<[u8]>) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("lastack-test-{}-{number}.toml", process::id());
@@ -20,7 +20,7 @@ impl OwnFile {
         file
     }
 
-    pub(crate) fn write(&self, text: &str) {
+    pub(crate) fn write(&self, text: impl AsRef<[u8]>) {
         fs::write(&self.0, text).unwrap();
     }
 

@@ -26,8 +26,9 @@ use crate::{
 
 /// Attaches the filter to interfaces and streams its counters until a signal
 ///
-/// SIGINT, SIGTERM, SIGHUP and SIGQUIT detach and end with status 0. If lastack dies, the kernel
-/// detaches all but clsact filters.
+/// SIGINT, SIGTERM and SIGQUIT detach and end with status 0. So does SIGHUP, unless there is a file
+/// of options: then that is read again, and what can change while lastack runs is applied. If
+/// lastack dies, the kernel detaches all but clsact filters and what is pinned.
 #[derive(Debug, Args)]
 #[command(
     override_usage = "lastack run [OPTIONS] --iface <IF>\n       lastack run [OPTIONS] --config <FILE>"
