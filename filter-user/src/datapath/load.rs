@@ -51,9 +51,8 @@ pub(super) fn load(
     if let Err(error) = setrlimit(Resource::RLIMIT_MEMLOCK, u64::MAX, u64::MAX) {
         debug!("RLIMIT_MEMLOCK stays as it is: {error}");
     }
-    let slots = slots(settings.max_flows);
     let secret = secret.map_or_else(draw, Ok)?;
-    let configuration = configuration(settings, slots, secret)?;
+    let configuration = configuration(settings, secret)?;
     let mut loader = EbpfLoader::new();
     for (name, path) in shared {
         loader.map_pin_path(name, path);
@@ -65,7 +64,7 @@ pub(super) fn load(
         .verifier_log_level(log_level())
         .override_global("CONFIGURATION", &configuration, true)
         .map_max_entries("FLOWS", settings.max_flows)
-        .map_max_entries("EXPIRY", slots / SLOTS_PER_LINE)
+        .map_max_entries("EXPIRY", slots(settings.max_flows) / SLOTS_PER_LINE)
         .map_max_entries("INTERFACES", MOST_INTERFACES)
         .map_max_entries("CLIENTS", scope::clients(settings))
         .map_max_entries("PORTS", scope::ports(settings))
@@ -161,11 +160,12 @@ fn draw() -> Result<u64, DatapathError> {
     Ok(u64::from_ne_bytes(secret))
 }
 
-fn configuration(
+/// What is fixed in programs with these settings.
+pub(super) fn configuration(
     settings: &Settings,
-    slots: u32,
     secret: u64,
 ) -> Result<Configuration, DatapathError> {
+    let slots = slots(settings.max_flows);
     let tick = tick()?;
     let (log_decisions, log_client) = match settings.log_decisions {
         LogDecisions::Off => (0, [0; 4]),

@@ -63,6 +63,11 @@ pub(crate) struct Remembered {
 }
 
 impl Remembered {
+    /// The number of the interface, where it was served.
+    pub(crate) fn index(&self) -> Option<u32> {
+        self.served.as_ref().map(|place| place.index)
+    }
+
     /// Whether it was counted there.
     pub(crate) fn has_entry(&self, entry: u32) -> bool {
         self.served
