@@ -101,6 +101,26 @@ pub struct Settings {
     pub log_decisions: LogDecisions,
 }
 
+impl Settings {
+    /// These, with what can change while the programs are at work from `new`.
+    #[must_use]
+    pub fn changed_to(&self, new: &Self) -> Self {
+        Self {
+            mode: new.mode,
+            rst_guard: new.rst_guard,
+            window: new.window,
+            budget: new.budget,
+            half_closed_timeout: new.half_closed_timeout,
+            closed_timeout: new.closed_timeout,
+            clients: new.clients.clone(),
+            ports: new.ports.clone(),
+            events: new.events,
+            log_decisions: new.log_decisions,
+            ..self.clone()
+        }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {

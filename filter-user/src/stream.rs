@@ -11,6 +11,7 @@ use log::warn;
 use serde_json::{Map, Value, json};
 
 use crate::{
+    commands::run::OptionChanges,
     datapath::{Attachment, Condition, InterfaceCounters, Loss},
     one_sided::Suspicion,
 };
@@ -97,6 +98,26 @@ impl Stream {
             "one_sided",
             json!({"iface": interface, "one_sided_closes": one_sided, "closes": closes}),
         );
+    }
+
+    /// Says that other settings are at work, and which need a restart to change.
+    pub fn reloaded(&mut self, changes: &OptionChanges) {
+        let applied = changes.applied.iter();
+        let applied: Map<_, _> = applied
+            .map(|change| {
+                let values = json!({"old": change.old, "new": change.new});
+                (change.option.to_owned(), values)
+            })
+            .collect();
+        self.event(
+            "reloaded",
+            json!({"changes": applied, "needs_restart": changes.needs_restart}),
+        );
+    }
+
+    /// Says why the settings stay as they were.
+    pub fn reload_failed(&mut self, error: &str) {
+        self.event("reload_failed", json!({"error": error}));
     }
 
     /// Says that nothing is attached any more, or that what is `pinned` goes on.

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use aya::maps::{HashMap, Map, MapData};
 use filter_user::lab::{
     client::{Client, Outcome, Plan},
     topology::{LAN, Topology, WAN},
@@ -347,4 +348,34 @@ fn an_interface_that_was_replaced_while_nobody_looked_is_served_again() {
     let links = names.iter().filter(|name| name.contains('_'));
     assert_eq!(links.count(), 4, "{names:?}");
     drop(instance.stop(Signal::SIGTERM));
+}
+
+/// Writes over the record of what is pinned, as another version of lastack might have left it.
+fn rewrite_record(pinned: &Pinned, change: impl Fn(&str) -> String) {
+    const OCTETS: usize = 65_536;
+    let path = pinned.file_system.path().join("default/RECORD");
+    let data = Map::HashMap(MapData::from_pin(path).unwrap());
+    let mut map: HashMap<_, u32, [u8; OCTETS]> = HashMap::try_from(data).unwrap();
+    let mut page = map.get(&0, 0).unwrap();
+    let length = u32::from_ne_bytes(page[..4].try_into().unwrap()) as usize;
+    let json = change(str::from_utf8(&page[4..4 + length]).unwrap());
+    page[..4].copy_from_slice(&u32::try_from(json.len()).unwrap().to_ne_bytes());
+    page[4..4 + json.len()].copy_from_slice(json.as_bytes());
+    map.insert(0, page, 0).unwrap();
+}
+
+#[test]
+fn what_another_layout_has_left_is_refused_in_one_line_and_goes_on() {
+    let mut pinned = Pinned::new();
+    let mut client = pinned.network.client();
+    drop(pinned.start(&[WAN], &[]).stop(Signal::SIGTERM));
+    let directory = pinned.file_system.path().to_str().unwrap();
+    let pin = ["--pin", "--pin-dir", directory, "--iface", WAN];
+    rewrite_record(&pinned, |_| {
+        r#"{"layout":4000000000,"version":"9.8.7","what":"nobody knows"}"#.to_owned()
+    });
+    pinned.assert_refused(&pin, &[directory, "9.8.7", "4000000000", "lastack detach"]);
+    rewrite_record(&pinned, |_| "nonsense".to_owned());
+    pinned.assert_refused(&pin, &[directory, "bpftool net"]);
+    assert_all_cured(&work(&mut client));
 }

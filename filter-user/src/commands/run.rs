@@ -5,6 +5,7 @@ mod changes;
 mod decisions;
 mod keeper;
 mod options;
+mod reload;
 mod signals;
 
 use std::{
@@ -17,12 +18,13 @@ use anyhow::Context as _;
 use log::{info, warn};
 use tokio::{
     sync::watch,
-    time::{Instant, MissedTickBehavior, interval, interval_at},
+    task::JoinHandle,
+    time::{Instant, Interval, MissedTickBehavior, interval, interval_at},
 };
 
 use self::{
     answering::Answering, decisions::log_decisions, keeper::Keeper, options::MetricsAddress,
-    signals::Signals,
+    reload::Asked, signals::Signals,
 };
 pub use self::{
     changes::{OptionChange, OptionChanges, OptionValue},
@@ -34,7 +36,7 @@ use crate::{
     metrics::Metrics,
     one_sided::OneSided,
     server,
-    settings::LogDecisions,
+    settings::{LogDecisions, Settings},
     stream::Stream,
 };
 
@@ -52,7 +54,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
 async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     // Before anything is attached: a signal from now on ends in good order.
-    let mut signals = Signals::new().context("cannot listen for signals")?;
+    let reloads = arguments.config().is_some();
+    let mut signals = Signals::new(reloads).context("cannot listen for signals")?;
     let settings = arguments.settings();
     // Before anything is attached: the name is the lock.
     let questions = control::server::claim(&arguments.instance).await?;
@@ -62,25 +65,15 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     };
     // Before it is looked which interfaces there are.
     let changes = Changes::listen(&settings).context("cannot watch the interfaces")?;
-    let pins = Pins::new(&arguments.pin_dir, &arguments.instance);
-    let mut datapath = if arguments.pin {
-        Datapath::load_pinned(&settings, pins)?
-    } else {
-        Datapath::refuse_left_behind(&pins)?;
-        Datapath::load(&settings)?
-    };
+    let mut datapath = load(arguments, &settings)?;
     if let Err(error) = attach_all(&mut datapath, &arguments.iface, arguments.wait) {
         datapath.abandon();
         return Err(error.into());
     }
     let mut stream = Stream::new(arguments.output);
     let mut keeper = Keeper::new(&datapath, changes, &mut stream);
+    let mut told = Told::by(&mut datapath)?;
     let (stop, stopped) = watch::channel(());
-    let decisions = if settings.log_decisions == LogDecisions::Off {
-        None
-    } else {
-        Some(log_decisions(&mut datapath, stopped.clone())?)
-    };
     let datapath = Arc::new(Mutex::new(datapath));
     let one_sided = Arc::new(Mutex::new(OneSided::default()));
     let server = match listener {
@@ -99,8 +92,8 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         tokio::spawn(control::server::serve(questions, answering, stopped))
     });
 
-    let mut ticks = interval_at(Instant::now() + arguments.interval, arguments.interval);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut asked = Asked::at_start(arguments);
+    let mut ticks = every(arguments.interval);
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let ended = loop {
@@ -108,7 +101,19 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
             _ = ticks.tick() => print(&mut stream, &datapath),
             _ = looks.tick() => look(&mut stream, &datapath, &one_sided),
             () = keeper.due() => keeper.look(&mut lock(&datapath), &mut stream),
-            signal = signals.next() => break (signal, None),
+            signal = signals.next() => match signal {
+                signals::Asked::End(signal) => break (signal, None),
+                signals::Asked::Reload => {
+                    if asked.reload(&mut lock(&datapath), &mut stream) {
+                        told.end().await?;
+                        told = Told::by(&mut lock(&datapath)).unwrap_or_else(|error| {
+                            warn!("{error:#}; going on without it");
+                            Told::nothing()
+                        });
+                        ticks = every(asked.now().interval);
+                    }
+                }
+            },
             Some(removal) = removals.recv() => break ("lastack detach", Some(removal)),
         }
     };
@@ -125,15 +130,65 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     if let Some(control) = control {
         control.await?;
     }
-    if let Some(decisions) = decisions {
-        decisions.await?;
-    }
+    told.end().await?;
     if let Some(server) = server
         && let Err(error) = server.await?
     {
         warn!("metrics: {error}");
     }
     Ok(ended?)
+}
+
+/// Loads the programs, pinned if that was asked for.
+fn load(arguments: &Arguments, settings: &Settings) -> Result<Datapath, DatapathError> {
+    let pins = Pins::new(&arguments.pin_dir, &arguments.instance);
+    if arguments.pin {
+        Datapath::load_pinned(settings, pins)
+    } else {
+        Datapath::refuse_left_behind(&pins)?;
+        Datapath::load(settings)
+    }
+}
+
+fn every(time: Duration) -> Interval {
+    let mut ticks = interval_at(Instant::now() + time, time);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    ticks
+}
+
+/// What the programs tell while they are at work; others are listened to anew.
+struct Told {
+    stop: watch::Sender<()>,
+    decisions: Option<JoinHandle<()>>,
+}
+
+impl Told {
+    fn by(datapath: &mut Datapath) -> anyhow::Result<Self> {
+        let (stop, stopped) = watch::channel(());
+        let logs = datapath.settings().log_decisions != LogDecisions::Off;
+        Ok(Self {
+            stop,
+            decisions: logs
+                .then(|| log_decisions(datapath, stopped.clone()))
+                .transpose()?,
+        })
+    }
+
+    fn nothing() -> Self {
+        Self {
+            stop: watch::channel(()).0,
+            decisions: None,
+        }
+    }
+
+    /// Takes what is left of it.
+    async fn end(self) -> anyhow::Result<()> {
+        drop(self.stop);
+        if let Some(decisions) = self.decisions {
+            decisions.await?;
+        }
+        Ok(())
+    }
 }
 
 fn bind(address: SocketAddr) -> anyhow::Result<tokio::net::TcpListener> {

@@ -94,7 +94,7 @@ impl Hook {
     }
 
     /// The program for it.
-    fn program(self, link: Link, _settings: &Settings) -> &'static str {
+    fn program(self, link: Link) -> &'static str {
         match self {
             Self::XdpNative | Self::XdpGeneric => xdp_name(),
             Self::TcxIngress | Self::TcxEgress | Self::ClsactIngress | Self::ClsactEgress => {

@@ -1,7 +1,9 @@
 //! The packet programs in the kernel: loaded, attached, read, detached.
 
 mod attach;
+mod batch;
 mod changes;
+mod clock;
 pub(crate) mod clsact;
 pub(crate) mod driver;
 mod error;
@@ -14,19 +16,13 @@ mod presence;
 mod record;
 mod reload;
 mod scope;
+mod tables;
 mod verify;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
-use aya::{
-    Ebpf,
-    maps::{Array, Map, MapData, MapError, PerCpuArray, PerCpuValues},
-    util::nr_cpus,
-};
-use filter_common::{
-    Reason, Tallies,
-    policy::{Configuration, INTERFACE_PROBES, MOST_INTERFACES, UNSERVED},
-};
+use aya::Ebpf;
+use filter_common::policy::{Configuration, INTERFACE_PROBES, MOST_INTERFACES, UNSERVED};
 
 use self::{
     attach::Links,
@@ -41,11 +37,13 @@ pub(crate) use self::{
 pub use self::{
     attach::{Attached, Hook},
     changes::Changes,
+    clock::Clock,
     error::DatapathError,
     interface::{Condition, Interface, LinkState},
-    load::OBJECT,
+    load::{OBJECT, TELLING_OBJECT},
     pins::Pins,
     presence::{Loss, Presence},
+    tables::{Query, Tables},
 };
 use crate::{counters::Counters, report::Timestamp, settings::Settings};
 
@@ -64,8 +62,7 @@ pub struct Datapath {
     /// Whether an earlier process made what is pinned.
     took_over: bool,
     since: Timestamp,
-    interfaces: Array<MapData, u32>,
-    counters: PerCpuArray<MapData, Tallies>,
+    tables: Arc<Tables>,
 }
 
 /// An interface to serve, which whoever has the name is.
@@ -137,8 +134,7 @@ impl Datapath {
         secret: Option<u64>,
     ) -> Result<Self, DatapathError> {
         let (mut ebpf, configuration) = load::load(settings, &place.maps(), secret)?;
-        let interfaces = take(&mut ebpf, "INTERFACES")?;
-        let counters = take(&mut ebpf, "COUNTERS")?;
+        let tables = Arc::new(Tables::take(&mut ebpf)?);
         Ok(Self {
             ebpf,
             settings: settings.clone(),
@@ -148,8 +144,7 @@ impl Datapath {
             left: Vec::new(),
             took_over: false,
             since: Timestamp::now(),
-            interfaces,
-            counters,
+            tables,
         })
     }
 
@@ -212,7 +207,7 @@ impl Datapath {
             }),
             other => {
                 // What went wrong first is what has to be said.
-                drop(self.set_owner(entry, 0));
+                drop(self.tables.set_owner(entry, 0));
                 let error = other.err().filter(|_| has_name);
                 Err(error.unwrap_or_else(|| DatapathError::NoInterface(name.to_owned())))
             }
@@ -248,7 +243,7 @@ impl Datapath {
             .map(|named| {
                 let mut counters = named.before;
                 if let Some(served) = &named.served {
-                    counters += Self::read(&self.counters, served.entry)?;
+                    counters += self.tables.counters(served.entry)?;
                 }
                 Ok(InterfaceCounters {
                     interface: named.name.clone(),
@@ -265,7 +260,25 @@ impl Datapath {
     ///
     /// Where the kernel does not give it.
     pub fn unserved_counters(&self) -> Result<Counters, DatapathError> {
-        Self::read(&self.counters, UNSERVED)
+        self.tables.counters(UNSERVED)
+    }
+
+    /// The maps that are read while the programs run: without this, so that nobody waits for a long
+    /// reading.
+    #[must_use]
+    pub fn tables(&self) -> Arc<Tables> {
+        Arc::clone(&self.tables)
+    }
+
+    /// The name that the served interface with this index was given with.
+    #[must_use]
+    pub fn name_of(&self, index: u32) -> Option<&str> {
+        let mut named = self.named.iter();
+        let named = named.find(|named| {
+            let served = named.served.as_ref();
+            served.is_some_and(|served| served.interface.index == index)
+        });
+        named.map(|named| named.name.as_str())
     }
 
     /// The object with its programs and its other maps.
@@ -300,23 +313,6 @@ impl Datapath {
         self.named.iter().filter_map(|named| named.served.as_ref())
     }
 
-    fn read(
-        counters: &PerCpuArray<MapData, Tallies>,
-        entry: u32,
-    ) -> Result<Counters, DatapathError> {
-        let mut sum = Counters::default();
-        let values = counters
-            .get(&entry, 0)
-            .map_err(|error| DatapathError::Map {
-                map: "COUNTERS",
-                error,
-            })?;
-        for cpu in values.iter() {
-            sum += Counters::from(*cpu);
-        }
-        Ok(sum)
-    }
-
     /// Takes the first free entry of those that the programs look at, and begins to count there
     /// anew; or goes on with the one of an earlier process, which served the same.
     fn claim_entry(&mut self, name: &str, interface: &Interface) -> Result<u32, DatapathError> {
@@ -327,12 +323,12 @@ impl Datapath {
         let is_kept = |entry| kept == Some(entry);
         for entry in probes.clone().filter(|&entry| !is_kept(entry)) {
             // Of an earlier process, which served it by another name.
-            if self.is_owner(entry, interface.index)? {
-                self.set_owner(entry, 0)?;
+            if self.tables.is_owner(entry, interface.index)? {
+                self.tables.set_owner(entry, 0)?;
             }
         }
         if let Some(entry) = kept
-            && self.is_owner(entry, interface.index)?
+            && self.tables.is_owner(entry, interface.index)?
         {
             return Ok(entry);
         }
@@ -343,33 +339,9 @@ impl Datapath {
         let entry = probes.clone().find(|&entry| !taken(entry));
         let entry =
             entry.ok_or_else(|| DatapathError::TooManyInterfaces(interface.name.clone()))?;
-        self.clear(entry)?;
-        self.set_owner(entry, interface.index)?;
+        self.tables.clear(entry)?;
+        self.tables.set_owner(entry, interface.index)?;
         Ok(entry)
-    }
-
-    fn clear(&mut self, entry: u32) -> Result<(), DatapathError> {
-        let cpus = nr_cpus().map_err(|(_, error)| DatapathError::System {
-            what: "how many CPUs there can be",
-            error,
-        })?;
-        let nothing: Tallies = [0; Reason::COUNT + 1];
-        PerCpuValues::try_from(vec![nothing; cpus])
-            .map_err(MapError::IoError)
-            .and_then(|values| self.counters.set(entry, values, 0))
-            .map_err(|error| DatapathError::Map {
-                map: "COUNTERS",
-                error,
-            })
-    }
-
-    fn set_owner(&mut self, entry: u32, index: u32) -> Result<(), DatapathError> {
-        self.interfaces
-            .set(entry, index, 0)
-            .map_err(|error| DatapathError::Map {
-                map: "INTERFACES",
-                error,
-            })
     }
 }
 
@@ -423,10 +395,4 @@ fn served_as(name: &str, served: &Served) -> Attachment {
         attached: served.links.attached(),
         note: served.links.note.clone(),
     }
-}
-
-fn take<T: TryFrom<Map>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, DatapathError> {
-    ebpf.take_map(name)
-        .and_then(|map| map.try_into().ok())
-        .ok_or(DatapathError::Missing(name))
 }

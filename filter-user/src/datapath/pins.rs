@@ -27,7 +27,7 @@ pub(super) const SHARED: [&str; 6] = [
     "INTERFACES",
     "COUNTERS",
     "HOSTS",
-    "REPORTED",
+    "EVENT_QUOTA",
 ];
 
 /// What is not a map of the object: the instance's description of itself.

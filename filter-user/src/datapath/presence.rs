@@ -163,8 +163,8 @@ impl Datapath {
             let interface = interface.name;
             warn!("{}", DatapathError::Detach { interface, error });
         }
-        named.before += Self::read(&self.counters, entry)?;
-        self.set_owner(entry, 0)?;
+        named.before += self.tables.counters(entry)?;
+        self.tables.set_owner(entry, 0)?;
         self.remember()
     }
 }

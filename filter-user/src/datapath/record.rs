@@ -14,7 +14,7 @@ use super::{DatapathError, Hook, Interface, pins::Pins};
 use crate::{counters::Counters, report::Timestamp, settings::Settings};
 
 /// The layout of what is pinned.
-pub(crate) const LAYOUT: u32 = 1;
+pub(crate) const LAYOUT: u32 = filter_common::layout::LAYOUT;
 
 /// Octets of a record. 256 interfaces need a quarter of it.
 const OCTETS: usize = 65_536;

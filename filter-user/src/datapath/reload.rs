@@ -11,7 +11,6 @@ use super::{
     load,
     pins::Pins,
     record::{self, LAYOUT, Record, Remembered, WasServed},
-    take,
 };
 use crate::{counters::Counters, report::Timestamp, settings::Settings};
 
@@ -54,7 +53,7 @@ impl Datapath {
     pub fn settle(&mut self) -> Result<(), DatapathError> {
         for left in mem::take(&mut self.left) {
             if let Some(place) = &left.served {
-                self.set_owner(place.entry, 0)?;
+                self.tables.set_owner(place.entry, 0)?;
             }
         }
         let Some(pins) = self.place.pins() else {
@@ -90,10 +89,8 @@ impl Datapath {
             interface, links, ..
         } in self.served()
         {
-            links.prepare(&mut ebpf, interface, settings)?;
+            links.prepare(&mut ebpf, interface)?;
         }
-        self.interfaces = take(&mut ebpf, "INTERFACES")?;
-        self.counters = take(&mut ebpf, "COUNTERS")?;
         self.settings = settings.clone();
         self.configuration = configuration;
         for served in self
@@ -102,9 +99,7 @@ impl Datapath {
             .filter_map(|named| named.served.as_mut())
         {
             // What is not attached any more is found, and told, by whoever looks after it.
-            served
-                .links
-                .replace(&mut ebpf, &served.interface, settings)?;
+            served.links.replace(&mut ebpf, &served.interface)?;
         }
         self.ebpf = ebpf;
         self.remember()
@@ -202,23 +197,13 @@ impl Datapath {
         named.before = Counters::from_names(&left.before, left.settled_before);
         if let Some(place) = left.served {
             let is_kept = Interface::find(name).is_ok_and(|now| now.index == place.index)
-                && self.is_owner(place.entry, place.index)?;
+                && self.tables.is_owner(place.entry, place.index)?;
             if !is_kept {
-                named.before += Self::read(&self.counters, place.entry)?;
-                self.set_owner(place.entry, 0)?;
+                named.before += self.tables.counters(place.entry)?;
+                self.tables.set_owner(place.entry, 0)?;
             }
         }
         Ok(named)
-    }
-
-    /// Whether an entry of the map of counters is an interface's.
-    pub(super) fn is_owner(&self, entry: u32, index: u32) -> Result<bool, DatapathError> {
-        let owner = self.interfaces.get(&entry, 0);
-        let owner = owner.map_err(|error| DatapathError::Map {
-            map: "INTERFACES",
-            error,
-        })?;
-        Ok(owner == index)
     }
 
     /// Writes down what is served, if it is pinned.

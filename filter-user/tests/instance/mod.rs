@@ -6,6 +6,7 @@ pub(crate) mod bpffs;
 pub(crate) mod capture;
 pub(crate) mod cure;
 pub(crate) mod expected;
+pub(crate) mod file;
 pub(crate) mod neighbour;
 pub(crate) mod traffic;
 pub(crate) mod wiring;

@@ -22,7 +22,7 @@ impl Links {
         pins: &Pins,
         place: Option<&WasServed>,
     ) -> Result<Option<Self>, DatapathError> {
-        let mut found = Self::find(interface, settings, pins, place)?;
+        let mut found = Self::find(interface, pins, place)?;
         found
             .held
             .sort_by_key(|held| held.hook.side() == TcAttachType::Egress);
@@ -36,7 +36,7 @@ impl Links {
         if is_whole {
             let programs: Vec<_> = found.held.iter().map(|held| held.program).collect();
             load(ebpf, &programs)?;
-            if found.replace(ebpf, interface, settings)? {
+            if found.replace(ebpf, interface)? {
                 return Ok(Some(found));
             }
         }
@@ -49,12 +49,11 @@ impl Links {
     /// What is there, with the programs that are to be there.
     fn find(
         interface: &Interface,
-        settings: &Settings,
         pins: &Pins,
         place: Option<&WasServed>,
     ) -> Result<Self, DatapathError> {
         let mut found = Self::none();
-        let program = |hook: Hook| hook.program(interface.link, settings);
+        let program = |hook: Hook| hook.program(interface.link);
         for (hook, index) in pins.links()? {
             if index != interface.index {
                 continue;

@@ -13,13 +13,10 @@ use aya::{
 };
 
 use super::{Held, HeldLink, Links, load, program_id, typed};
-use crate::{
-    datapath::{
-        DatapathError, clsact,
-        interface::Interface,
-        record::{Filter, WasServed},
-    },
-    settings::Settings,
+use crate::datapath::{
+    DatapathError, clsact,
+    interface::Interface,
+    record::{Filter, WasServed},
 };
 
 impl Links {
@@ -57,11 +54,10 @@ impl Links {
         &mut self,
         ebpf: &mut Ebpf,
         interface: &Interface,
-        settings: &Settings,
     ) -> Result<bool, DatapathError> {
         let mut all = true;
         for mut held in mem::take(&mut self.held) {
-            held.program = held.hook.program(interface.link, settings);
+            held.program = held.hook.program(interface.link);
             if !held.is_there(interface) {
                 held.forget();
                 all = false;
@@ -80,11 +76,10 @@ impl Links {
         &self,
         ebpf: &mut Ebpf,
         interface: &Interface,
-        settings: &Settings,
     ) -> Result<(), DatapathError> {
         let programs = self.held.iter();
         let programs: Vec<_> = programs
-            .map(|held| held.hook.program(interface.link, settings))
+            .map(|held| held.hook.program(interface.link))
             .collect();
         load(ebpf, &programs)
     }
