@@ -127,10 +127,10 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         removal.done(&ended);
     }
     drop(stop);
-    told.end().await?;
     if let Some(control) = control {
         control.await?;
     }
+    told.end().await?;
     if let Some(server) = server
         && let Err(error) = server.await?
     {

@@ -62,16 +62,12 @@ fn it_shows_what_the_client_did_at_any_size_and_gives_the_terminal_back() {
     assert!(has_bar(&screen, "ACKs dropped"), "{screen}");
 
     terminal.resize(160, 50);
-    let screen = terminal.wait_for("a bigger one", |screen| {
+    terminal.wait_for("a bigger one", |screen| {
         shows_all(screen) && screen.lines().count() == 50
     });
-    assert!(
-        has_line(&screen, &["Clients with the fault", "Last events"]),
-        "{screen}"
-    );
     terminal.resize(40, 10);
     terminal.wait_for("that it is too small", |screen| {
-        screen.contains("40 columns and 10 lines")
+        screen.contains("this view needs 60 and 18")
     });
     terminal.resize(80, 24);
     terminal.wait_for("the first size again", shows_all);
@@ -157,7 +153,7 @@ fn colours_are_left_out_where_they_are_not_wanted() {
         (format!("{WATCH} # NO_COLOR"), false),
     ] {
         let terminal = Terminal::start(gateway, 80, 24, &command);
-        terminal.wait_for("the view", |screen| last_line(screen).starts_with(KEYS));
+        terminal.wait_for("the view", |screen| has_line(screen, &[" wan0 "]));
         let screen = terminal.screen_with_colours();
         // Either way to say green.
         let is_green = screen.contains("[32m") || screen.contains("38;5;2m");

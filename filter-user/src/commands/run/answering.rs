@@ -5,26 +5,39 @@ use std::{
     path::PathBuf,
     process,
     sync::{Arc, Mutex},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, anyhow};
-use filter_common::Reason;
+use filter_common::{Policy, Reason};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{lock, options::Arguments};
 use crate::{
     control::{Source, by_option, protocol::FlowsQuery},
     counters::Counters,
-    datapath::{Datapath, DatapathError},
+    datapath::{Datapath, DatapathError, Query, Tables},
     instance::InstanceName,
     report::{Detached, Flows, HookStatus, Hosts, InterfaceStatus, Status},
 };
+
+/// Of a CPU, at the most, counting flows takes one of so many parts.
+const SHARE: u32 = 50;
 
 /// Answers from the programs and their tables, with the lock on them held briefly.
 pub(super) struct Answering {
     name: InstanceName,
     datapath: Arc<Mutex<Datapath>>,
+    counted: Mutex<Option<Counted>>,
     removals: mpsc::Sender<Removal>,
+}
+
+/// A count of flows.
+#[derive(Clone, Copy)]
+struct Counted {
+    flows: u64,
+    at: Instant,
+    cost: Duration,
 }
 
 /// That somebody has asked to take everything off.
@@ -50,9 +63,43 @@ impl Answering {
         let answering = Self {
             name: arguments.instance.clone(),
             datapath: Arc::clone(datapath),
+            counted: Mutex::new(None),
             removals,
         };
         (Arc::new(answering), receiver)
+    }
+}
+
+impl Answering {
+    /// Closing flows: counted again when that takes no more than a small part of a CPU, however
+    /// many ask.
+    fn count_flows(&self) -> anyhow::Result<u64> {
+        let mut counted = lock(&self.counted);
+        if let Some(counted) = *counted
+            && counted.at.elapsed() < counted.cost * SHARE
+        {
+            return Ok(counted.flows);
+        }
+        let (tables, policy, _) = self.tables();
+        let start = Instant::now();
+        let flows = tables.count_flows(&policy)?;
+        let at = Instant::now();
+        *counted = Some(Counted {
+            flows,
+            at,
+            cost: at.duration_since(start),
+        });
+        Ok(flows)
+    }
+
+    /// What can be read without the lock, and what it needs to be understood: the settings that
+    /// flows depend on, and the names of interfaces by their numbers.
+    fn tables(&self) -> (Arc<Tables>, Policy, BTreeMap<u32, String>) {
+        let datapath = lock(&self.datapath);
+        let attachments = datapath.attachments().into_iter();
+        let names = attachments.map(|attachment| (attachment.index, attachment.interface));
+        let policy = datapath.configuration().policy();
+        (datapath.tables(), policy, names.collect())
     }
 }
 
@@ -75,18 +122,45 @@ impl Source for Answering {
             pinned,
             settings: by_option(&settings),
             interfaces,
-            flows: None,
+            flows: Some(self.count_flows()?),
             flows_capacity: settings.max_flows.into(),
-            events_lost: 0,
+            events_lost: self.tables().0.events_lost()?,
         })
     }
 
-    fn flows(&self, _query: &FlowsQuery) -> anyhow::Result<Flows> {
-        Ok(Flows::default())
+    fn flows(&self, query: &FlowsQuery) -> anyhow::Result<Flows> {
+        let (tables, policy, names) = self.tables();
+        let name = |index| names.get(&index).cloned();
+        let limit = query.limit as usize;
+        if query.clients.is_empty() {
+            let all = Query {
+                limit: Some(limit),
+                ..Query::default()
+            };
+            return Ok(Flows {
+                flows: tables.flows(&policy, &all, name)?,
+                total: tables.count_flows(&policy)?,
+            });
+        }
+        let of_one = Query {
+            client: match query.clients.as_slice() {
+                [client] => Some(*client),
+                _ => None,
+            },
+            limit: None,
+        };
+        let mut flows = tables.flows(&policy, &of_one, name)?;
+        flows.retain(|flow| query.includes(flow));
+        let total = flows.len() as u64;
+        flows.truncate(limit);
+        Ok(Flows { flows, total })
     }
 
-    fn hosts(&self, _limit: usize) -> anyhow::Result<Hosts> {
-        Ok(Hosts::default())
+    fn hosts(&self, limit: usize) -> anyhow::Result<Hosts> {
+        let mut hosts = self.tables().0.hosts(None)?;
+        let total = hosts.len() as u64;
+        hosts.truncate(limit);
+        Ok(Hosts { hosts, total })
     }
 
     fn detach(&self) -> anyhow::Result<Detached> {

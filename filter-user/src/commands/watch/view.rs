@@ -135,10 +135,13 @@ impl View {
             Layout::horizontal(halves).spacing(2).areas(rest)
         };
         self.header(frame, header, model, is_paused);
-        self.rates(frame, rates, model);
-        self.interfaces(frame, interfaces, model);
-        self.hosts(frame, hosts, model);
-        self.events(frame, events, model);
+        // Before the first answer nothing is known, not even that there is nothing.
+        if model.snapshot.is_some() {
+            self.rates(frame, rates, model);
+            self.interfaces(frame, interfaces, model);
+            self.hosts(frame, hosts, model);
+            self.events(frame, events, model);
+        }
         footer_line(frame, footer, is_paused);
         if self.is_helping {
             help(frame, area);

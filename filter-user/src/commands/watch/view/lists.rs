@@ -90,7 +90,8 @@ impl View {
             },
             head: Row::new(head),
             widths: vec![
-                Constraint::Fill(1),
+                // The longest address.
+                Constraint::Max(40),
                 NUMBER,
                 NUMBER,
                 NUMBER,
