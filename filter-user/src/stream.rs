@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     datapath::{Attachment, Condition, InterfaceCounters, Loss},
     one_sided::Suspicion,
+    report::Event,
 };
 
 /// How things are printed.
@@ -99,6 +100,17 @@ impl Stream {
         );
     }
 
+    /// Says that a packet was dropped, or that a server reset a closing flow.
+    pub fn report(&mut self, event: &Event) {
+        match self.output {
+            Output::Text => self.line(&event_text(event)),
+            Output::Json => match serde_json::to_value(event) {
+                Ok(value) => self.json("event", value),
+                Err(error) => warn!("an event is left out: {error}"),
+            },
+        }
+    }
+
     /// Says that nothing is attached any more.
     pub fn detached(&mut self) {
         self.event("detached", json!({}));
@@ -123,9 +135,11 @@ impl Stream {
 
     fn json(&mut self, kind: &str, mut value: Value) {
         value["type"] = kind.into();
-        value["time"] = humantime::format_rfc3339_millis(SystemTime::now())
-            .to_string()
-            .into();
+        if value.get("time").is_none() {
+            value["time"] = humantime::format_rfc3339_millis(SystemTime::now())
+                .to_string()
+                .into();
+        }
         self.line(&value.to_string());
     }
 
@@ -139,6 +153,19 @@ impl Stream {
             self.closed = true;
         }
     }
+}
+
+fn event_text(event: &Event) -> String {
+    format!(
+        "{} {}: {}: client {}, server {}, seq {}, ack {}",
+        event.time,
+        event.iface,
+        event.reason.replace('_', " "),
+        event.client_socket(),
+        event.server_socket(),
+        event.seq,
+        event.ack,
+    )
 }
 
 fn text(

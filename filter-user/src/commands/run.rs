@@ -1,6 +1,7 @@
 //! `lastack run`: attach, stream counters until a signal, detach.
 
 mod decisions;
+mod events;
 mod keeper;
 mod options;
 mod signals;
@@ -15,16 +16,20 @@ use anyhow::Context as _;
 use clap::Args as _;
 use log::{info, warn};
 use tokio::{
-    sync::watch,
+    sync::{broadcast, watch},
     time::{Instant, MissedTickBehavior, interval, interval_at},
 };
 
 pub use self::options::Arguments;
-use self::{decisions::log_decisions, keeper::Keeper, options::MetricsAddress, signals::Signals};
+use self::{
+    decisions::log_decisions, events::EventReader, keeper::Keeper, options::MetricsAddress,
+    signals::Signals,
+};
 use crate::{
     datapath::{Changes, Datapath, DatapathError},
     metrics::Metrics,
     one_sided::OneSided,
+    report::Event,
     server,
     settings::LogDecisions,
     stream::Stream,
@@ -67,6 +72,8 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         Some(log_decisions(&mut datapath, stopped.clone())?)
     };
     let datapath = Arc::new(Mutex::new(datapath));
+    let (watchers, mut events) = broadcast::channel(events::BACKLOG);
+    let reader = read_events(&datapath, watchers.clone())?;
     let one_sided = Arc::new(Mutex::new(OneSided::default()));
     let server = match listener {
         Some(listener) => {
@@ -86,6 +93,7 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         tokio::select! {
             _ = ticks.tick() => print(&mut stream, &datapath),
             _ = looks.tick() => look(&mut stream, &datapath, &one_sided),
+            event = events.recv() => events::print(&mut stream, event, &mut events),
             () = keeper.due() => keeper.look(&mut lock(&datapath), &mut stream),
             signal = signals.next() => break signal,
         }
@@ -93,6 +101,10 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     info!("{signal}: detaching");
     print(&mut stream, &datapath);
     let detached = lock(&datapath).detach();
+    if let Some(reader) = reader {
+        reader.stop().await?;
+        events::print_rest(&mut stream, &mut events);
+    }
     stream.detached();
     drop(stop);
     if let Some(decisions) = decisions {
@@ -104,6 +116,18 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         warn!("metrics: {error}");
     }
     Ok(detached?)
+}
+
+/// Reads what the programs report, if they do.
+fn read_events(
+    datapath: &Arc<Mutex<Datapath>>,
+    watchers: broadcast::Sender<Event>,
+) -> anyhow::Result<Option<EventReader>> {
+    let Some(events) = lock(datapath).take_events()? else {
+        return Ok(None);
+    };
+    let names = events::names(Arc::clone(datapath));
+    EventReader::start(events, names, watchers).map(Some)
 }
 
 fn bind(address: SocketAddr) -> anyhow::Result<tokio::net::TcpListener> {

@@ -7,6 +7,7 @@ mod clock;
 pub(crate) mod clsact;
 pub(crate) mod driver;
 mod error;
+mod events;
 mod interface;
 mod load;
 pub(crate) mod netlink;
@@ -31,6 +32,7 @@ pub use self::{
     changes::Changes,
     clock::Clock,
     error::DatapathError,
+    events::Events,
     interface::{Condition, Interface, LinkState},
     load::{OBJECT, TELLING_OBJECT},
     presence::{Loss, Presence},
