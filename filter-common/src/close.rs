@@ -35,7 +35,7 @@ pub fn decide(
         policy,
         effects: &mut change,
     }
-    .segment(flow, direction, segment);
+    .segment(flow.as_ref(), direction, segment);
     Decision { reason, change }
 }
 
@@ -56,7 +56,7 @@ impl<E: Effects> Machine<'_, E> {
     /// Decides a segment; `flow` is the state of its flow, if it has any.
     #[inline(always)]
     #[must_use]
-    pub fn segment(self, flow: Option<Flow>, direction: Direction, segment: &Segment) -> Reason {
+    pub fn segment(self, flow: Option<&Flow>, direction: Direction, segment: &Segment) -> Reason {
         match direction {
             Direction::FromClient => self.client_segment(flow, segment),
             Direction::FromServer => self.server_segment(flow, segment),
@@ -69,7 +69,7 @@ impl<E: Effects> Machine<'_, E> {
     }
 
     #[inline(always)]
-    fn client_segment(self, flow: Option<Flow>, segment: &Segment) -> Reason {
+    fn client_segment(self, flow: Option<&Flow>, segment: &Segment) -> Reason {
         if segment.flags.finishes() {
             return self.client_fin(flow, segment);
         }
@@ -77,7 +77,7 @@ impl<E: Effects> Machine<'_, E> {
             return Reason::NoFlow;
         };
         // Disarm: port reuse, or a client that gave up.
-        if segment.flags.any(Flags::SYN) && !opened(Direction::FromClient, &flow, segment) {
+        if segment.flags.any(Flags::SYN) && !opened(Direction::FromClient, flow, segment) {
             return self.forget(Reason::Syn);
         }
         if segment.flags.any(Flags::RST) {
@@ -89,13 +89,13 @@ impl<E: Effects> Machine<'_, E> {
         if !segment.flags.any(Flags::ACK) {
             return Reason::NotPure;
         }
-        self.client_ack(&flow, segment)
+        self.client_ack(flow, segment)
     }
 
     /// The client's FIN makes the flow. With another Fc it makes it anew: a port that was
     /// reused without a SYN that we saw.
     #[inline(always)]
-    fn client_fin(self, flow: Option<Flow>, segment: &Segment) -> Reason {
+    fn client_fin(self, flow: Option<&Flow>, segment: &Segment) -> Reason {
         let fin_end = segment.next();
         let client = ClientHalf {
             fin_end,
@@ -110,7 +110,7 @@ impl<E: Effects> Machine<'_, E> {
             if flow.client.finished != 0 && flow.client.fin_end == fin_end {
                 // A server that has this octet already takes nothing from the segment, so it
                 // answers nothing (RFC 9293, section 3.10.7.4, first check).
-                return self.alive(&flow, Reason::ClientFinRepeated);
+                return self.alive(flow, Reason::ClientFinRepeated);
             }
             if self.policy.closer == Closer::Either {
                 let ServerHalf {
@@ -286,7 +286,7 @@ impl<E: Effects> Machine<'_, E> {
     }
 
     #[inline(always)]
-    fn server_segment(self, flow: Option<Flow>, segment: &Segment) -> Reason {
+    fn server_segment(self, flow: Option<&Flow>, segment: &Segment) -> Reason {
         let Some(flow) = flow else {
             return if self.policy.opens(Direction::FromServer, segment.flags) {
                 self.server_opens(segment)
@@ -294,7 +294,7 @@ impl<E: Effects> Machine<'_, E> {
                 Reason::NoFlow
             };
         };
-        if segment.flags.any(Flags::SYN) && !opened(Direction::FromServer, &flow, segment) {
+        if segment.flags.any(Flags::SYN) && !opened(Direction::FromServer, flow, segment) {
             return self.forget(Reason::Syn);
         }
         if flow.is_expired(self.now, self.policy) {
@@ -305,9 +305,9 @@ impl<E: Effects> Machine<'_, E> {
             };
         }
         if segment.flags.any(Flags::RST) {
-            return self.server_reset(&flow, segment);
+            return self.server_reset(flow, segment);
         }
-        let Flow { client, server } = &flow;
+        let Flow { client, server } = flow;
         let lifetime = flow.lifetime(self.policy);
         let fin = segment.flags.any(Flags::FIN);
         let second = fin
@@ -330,7 +330,7 @@ impl<E: Effects> Machine<'_, E> {
             return Reason::ServerData;
         }
         if fin || segment.payload != 0 || segment.seq != told.fin_end {
-            return self.elicit(&flow, told);
+            return self.elicit(flow, told);
         }
         self.effects.server_at(told.at, lifetime);
         Reason::ServerQuiet

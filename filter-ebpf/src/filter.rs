@@ -1,20 +1,22 @@
 //! Parse, look up, decide, store, count. No policy: it fetches facts, asks, and carries the
 //! decision out.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{
     bindings::{BPF_ANY, BPF_NOEXIST},
     helpers::bpf_jiffies64,
 };
 use filter_common::{
-    ClientHalf, Direction, Effects, Flow, FlowKey, Machine, Moment, Reason, Segment, ServerHalf,
-    Ticks, Verdict,
+    ClientHalf, Direction, Effects, Flow, FlowKey, Machine, Moment, Reason, SETTLED, Segment,
+    ServerHalf, Ticks, Verdict,
     expiry::{self, Slot},
     wire::{self, Frame},
 };
 
 use crate::{
     configuration,
-    maps::{self, Counters, FACTS, FLOWS, SCRATCH},
+    maps::{self, FACTS, FLOWS, SCRATCH},
     packet::{Copied, Packet},
     tell::tell,
 };
@@ -38,10 +40,8 @@ pub(crate) fn filter<P: Packet>(packet: &P, hook: Hook) -> Verdict {
     match examined {
         Ok(verdict) => verdict,
         Err(reason) => {
-            if reason.is_counted()
-                && let Some(counters) = Counters::of(packet.interface())
-            {
-                counters.count(reason);
+            if reason.is_counted() {
+                maps::count(maps::entry(packet.interface()), reason as usize);
             }
             Verdict::Pass
         }
@@ -86,8 +86,9 @@ fn examine<P: Packet, F: Frame>(
             segment: wire::segment(frame, &located)?,
             hash: located.hash,
             interface: packet.interface(),
+            judged: MaybeUninit::uninit(),
         });
-        &*facts
+        &mut *facts
     };
     let reason = judge(facts, direction, slot, now);
     tell(facts, reason);
@@ -103,143 +104,161 @@ fn now() -> Ticks {
 /// What is known of a segment that makes a flow, or may belong to one.
 ///
 /// In a map, which the verifier does not look into: it has many ways to get here, and sees that
-/// they are the same from here on.
+/// they are the same from here on. And the stack is small.
 pub(crate) struct Facts {
     pub(crate) key: FlowKey,
     pub(crate) segment: Segment,
     hash: u32,
     pub(crate) interface: u32,
+    judged: MaybeUninit<Judged>,
 }
 
-/// Judges and counts a segment.
-///
-/// Out of line, and with no pointer into the packet, for the verifier's sake, too. So are the
-/// four cases of it: in each, compilers know whether there is a flow and which side speaks, and
-/// need not keep a flow that may not be there.
-#[inline(never)]
-fn judge(facts: &Facts, direction: Direction, slot: *mut Slot, now: Ticks) -> Reason {
-    match (FLOWS.get_ptr_mut(&facts.key), direction) {
-        (Some(flow), Direction::FromClient) => judge_client(facts, flow, slot, now),
-        (Some(flow), Direction::FromServer) => judge_server(facts, flow, slot, now),
-        (None, direction) if !configuration::opens(direction, facts.segment.flags) => {
-            Reason::NoFlow
-        }
-        (None, _) if !maps::is_in_scope(&facts.key) => Reason::OutOfScope,
-        (None, Direction::FromClient) => open_by_client(facts, slot, now),
-        (None, Direction::FromServer) => open_by_server(facts, slot, now),
-    }
-}
-
-#[inline(never)]
-fn judge_client(facts: &Facts, flow: *mut Flow, slot: *mut Slot, now: Ticks) -> Reason {
-    judge_flow(facts, Direction::FromClient, flow, slot, now)
-}
-
-#[inline(never)]
-fn judge_server(facts: &Facts, flow: *mut Flow, slot: *mut Slot, now: Ticks) -> Reason {
-    judge_flow(facts, Direction::FromServer, flow, slot, now)
-}
-
-#[inline(never)]
-fn open_by_client(facts: &Facts, slot: *mut Slot, now: Ticks) -> Reason {
-    open(facts, Direction::FromClient, slot, now)
-}
-
-#[inline(never)]
-fn open_by_server(facts: &Facts, slot: *mut Slot, now: Ticks) -> Reason {
-    open(facts, Direction::FromServer, slot, now)
-}
-
-/// A segment of a flow that is in the table.
-#[inline(always)]
-fn judge_flow(
-    facts: &Facts,
-    direction: Direction,
-    found: *mut Flow,
-    slot: *mut Slot,
-    now: Ticks,
-) -> Reason {
-    let Some(counters) = Counters::of(facts.interface) else {
-        return Reason::NoFlow;
-    };
-    let policy = configuration::policy();
-    let flow = read(found);
-    let touched = flow.touched().seen_from(now);
-    let before = expiry::deadline(facts.hash, touched, flow.lifetime(&policy));
-    let mut table = Known {
-        key: &facts.key,
-        found,
-        kept: UNTOUCHED,
-    };
-    let machine = Machine {
-        now,
-        link: counters.link(),
-        policy: &policy,
-        effects: &mut table,
-    };
-    let reason = machine.segment(Some(flow), direction, &facts.segment);
-    keep(slot, Some(before), facts.hash, now, table.kept);
-    counters.count(reason);
-    if flow.is_settled_by(direction, reason) {
-        maps::count_settled(flow.client.link.into());
-    }
-    if let Some(fault) = reason.fault() {
-        maps::blame(&facts.key.client, fault, now);
-    }
-    reason
-}
-
-/// A segment that makes a flow.
-#[inline(always)]
-fn open(facts: &Facts, direction: Direction, slot: *mut Slot, now: Ticks) -> Reason {
-    let Some(counters) = Counters::of(facts.interface) else {
-        return Reason::NoFlow;
-    };
-    let policy = configuration::policy();
-    let mut table = Unknown {
-        key: &facts.key,
-        kept: UNTOUCHED,
-    };
-    let machine = Machine {
-        now,
-        link: counters.link(),
-        policy: &policy,
-        effects: &mut table,
-    };
-    let reason = machine.segment(None, direction, &facts.segment);
-    keep(slot, None, facts.hash, now, table.kept);
-    counters.count(reason);
-    reason
-}
-
-/// Reads a flow that the other direction's hook may be writing: each word is then the old one or
-/// the new one, as if the packets had met in another order. What the server told is one word.
-#[inline(always)]
-fn read(flow: *mut Flow) -> Flow {
-    // SAFETY: a live map value. A flow begins with the word that is what the server told.
-    unsafe {
-        let mut copy = *flow;
-        let told = flow.cast::<u64>().read_volatile();
-        (&raw mut copy).cast::<u64>().write(told);
-        copy
-    }
+/// What is left to do about a segment that was judged.
+struct Judged {
+    /// The state of its flow before it, if there was one.
+    flow: MaybeUninit<Flow>,
+    /// What that flow wrote into its slot last, if there was one.
+    before: Option<Slot>,
+    /// For how long the slot is to live on.
+    kept: Ticks,
+    /// Of the counters of its interface.
+    entry: u32,
+    /// Whether it settles its flow.
+    settles: bool,
 }
 
 /// That a slot is to live on as it is. A number and no Option, so that compilers keep it in a
 /// register.
 const UNTOUCHED: Ticks = Ticks(u64::MAX);
 
+/// Judges and counts a segment.
+///
+/// Out of line, and with no pointer into the packet, for the verifier's sake, too. So are the
+/// four cases of it: in each, compilers know whether there is a flow and which side speaks, and
+/// need not keep a flow that may not be there. None of them calls anything, so that their stack
+/// is the end of a chain.
+#[inline(never)]
+fn judge(facts: &mut Facts, direction: Direction, slot: *mut Slot, now: Ticks) -> Reason {
+    let found = FLOWS.get_ptr_mut(&facts.key);
+    if found.is_none() {
+        if !configuration::opens(direction, facts.segment.flags) {
+            return Reason::NoFlow;
+        }
+        if !maps::is_in_scope(&facts.key) {
+            return Reason::OutOfScope;
+        }
+    }
+    let reason = match (found, direction) {
+        (Some(flow), Direction::FromClient) => judge_client(facts, flow, now),
+        (Some(flow), Direction::FromServer) => judge_server(facts, flow, now),
+        (None, Direction::FromClient) => open_by_client(facts, now),
+        (None, Direction::FromServer) => open_by_server(facts, now),
+    };
+    conclude(facts, slot, now, reason);
+    reason
+}
+
+#[inline(never)]
+fn judge_client(facts: &mut Facts, flow: *mut Flow, now: Ticks) -> Reason {
+    judge_known(facts, Direction::FromClient, flow, now)
+}
+
+#[inline(never)]
+fn judge_server(facts: &mut Facts, flow: *mut Flow, now: Ticks) -> Reason {
+    judge_known(facts, Direction::FromServer, flow, now)
+}
+
+#[inline(never)]
+fn open_by_client(facts: &mut Facts, now: Ticks) -> Reason {
+    judge_unknown(facts, Direction::FromClient, now)
+}
+
+#[inline(never)]
+fn open_by_server(facts: &mut Facts, now: Ticks) -> Reason {
+    judge_unknown(facts, Direction::FromServer, now)
+}
+
+/// A segment of a flow that is in the table.
+#[inline(always)]
+fn judge_known(facts: &mut Facts, direction: Direction, found: *mut Flow, now: Ticks) -> Reason {
+    let entry = maps::entry(facts.interface);
+    let judged = facts.judged.write(Judged {
+        flow: MaybeUninit::uninit(),
+        before: None,
+        kept: UNTOUCHED,
+        entry,
+        settles: false,
+    });
+    let policy = configuration::policy();
+    let flow = read(found, &mut judged.flow);
+    let touched = flow.touched().seen_from(now);
+    let before = expiry::deadline(facts.hash, touched, flow.lifetime(&policy));
+    judged.before = Some(before);
+    let mut table = Known {
+        key: &facts.key,
+        found,
+        kept: &mut judged.kept,
+    };
+    let machine = Machine {
+        now,
+        link: maps::link(entry),
+        policy: &policy,
+        effects: &mut table,
+    };
+    let reason = machine.segment(Some(flow), direction, &facts.segment);
+    judged.settles = flow.is_settled_by(direction, reason);
+    reason
+}
+
+/// A segment that makes a flow.
+#[inline(always)]
+fn judge_unknown(facts: &mut Facts, direction: Direction, now: Ticks) -> Reason {
+    let entry = maps::entry(facts.interface);
+    let judged = facts.judged.write(Judged {
+        flow: MaybeUninit::uninit(),
+        before: None,
+        kept: UNTOUCHED,
+        entry,
+        settles: false,
+    });
+    let policy = configuration::policy();
+    let mut table = Unknown {
+        key: &facts.key,
+        kept: &mut judged.kept,
+    };
+    let machine = Machine {
+        now,
+        link: maps::link(entry),
+        policy: &policy,
+        effects: &mut table,
+    };
+    machine.segment(None, direction, &facts.segment)
+}
+
+/// Sees to the flow's slot, and counts.
+#[inline(never)]
+fn conclude(facts: &Facts, slot: *mut Slot, now: Ticks, reason: Reason) {
+    // SAFETY: every segment that comes here was judged.
+    let judged = unsafe { facts.judged.assume_init_ref() };
+    if judged.kept != UNTOUCHED {
+        let deadline = expiry::deadline(facts.hash, now, judged.kept);
+        keep(slot, judged.before, deadline, now);
+    }
+    maps::count(judged.entry, reason as usize);
+    if judged.settles {
+        // SAFETY: only what belongs to a flow settles one.
+        let flow = unsafe { judged.flow.assume_init_ref() };
+        maps::count(flow.client.link.into(), SETTLED);
+    }
+    if let Some(fault) = reason.fault() {
+        maps::blame(&facts.key.client, fault, now);
+    }
+}
+
 /// Sees to it that the slot outlives the flow. Another CPU that writes at this instant may
 /// win; its flow or this one then passes unseen.
-///
-/// `before` is what the flow wrote into its slot last, if it had one; `lifetime` is for how long it
-/// is to live on. Done once, in the end, wherever that was decided.
 #[inline(always)]
-fn keep(slot: *mut Slot, before: Option<Slot>, hash: u32, now: Ticks, lifetime: Ticks) {
-    if lifetime == UNTOUCHED {
-        return;
-    }
-    let deadline = expiry::deadline(hash, now, lifetime);
+fn keep(slot: *mut Slot, before: Option<Slot>, deadline: Slot, now: Ticks) {
     // SAFETY: a live map value, read and written one word at a time.
     unsafe {
         if let Some(renewed) = expiry::renewed(slot.read_volatile(), before, deadline, now) {
@@ -248,11 +267,25 @@ fn keep(slot: *mut Slot, before: Option<Slot>, hash: u32, now: Ticks, lifetime: 
     }
 }
 
+/// Copies a flow that the other direction's hook may be writing: each word is then the old one or
+/// the new one, as if the packets had met in another order. What the server told is one word.
+#[inline(always)]
+fn read(flow: *const Flow, copy: &mut MaybeUninit<Flow>) -> &Flow {
+    const WORDS: usize = size_of::<Flow>() / size_of::<u64>();
+    let (from, to) = (flow.cast::<u64>(), copy.as_mut_ptr().cast::<u64>());
+    for word in 0..WORDS {
+        // SAFETY: live map values, aligned to words, of which a flow is made.
+        unsafe { to.add(word).write_volatile(from.add(word).read_volatile()) };
+    }
+    // SAFETY: all of it is written.
+    unsafe { copy.assume_init_ref() }
+}
+
 /// The place of a flow that is in the table.
 struct Known<'a> {
     key: &'a FlowKey,
     found: *mut Flow,
-    kept: Ticks,
+    kept: &'a mut Ticks,
 }
 
 impl Effects for Known<'_> {
@@ -260,7 +293,7 @@ impl Effects for Known<'_> {
     fn create(&mut self, flow: Flow) -> bool {
         let created = FLOWS.insert(self.key, flow, BPF_ANY.into()).is_ok();
         if created {
-            self.kept = configuration::half_closed_lifetime();
+            *self.kept = configuration::half_closed_lifetime();
         }
         created
     }
@@ -269,33 +302,33 @@ impl Effects for Known<'_> {
     fn client(&mut self, client: ClientHalf, lifetime: Ticks) {
         // SAFETY: a live map value, of which this direction writes the client's half.
         unsafe { write_client(self.found, client) };
-        self.kept = lifetime;
+        *self.kept = lifetime;
     }
 
     #[inline(always)]
     fn server(&mut self, server: ServerHalf, lifetime: Ticks) {
         // SAFETY: a live map value, of which this direction writes the server's half.
         unsafe { write_server(self.found, server) };
-        self.kept = lifetime;
+        *self.kept = lifetime;
     }
 
     #[inline(always)]
     fn client_at(&mut self, at: Moment, lifetime: Ticks) {
         // SAFETY: as above; a word.
         unsafe { (*self.found).client.at = at };
-        self.kept = lifetime;
+        *self.kept = lifetime;
     }
 
     #[inline(always)]
     fn server_at(&mut self, at: Moment, lifetime: Ticks) {
         // SAFETY: as above; a word.
         unsafe { (*self.found).server.at = at };
-        self.kept = lifetime;
+        *self.kept = lifetime;
     }
 
     #[inline(always)]
     fn forget(&mut self) {
-        self.kept = Ticks(0);
+        *self.kept = Ticks(0);
         // It fails where another CPU was faster.
         FLOWS.remove(self.key).ok();
     }
@@ -304,7 +337,7 @@ impl Effects for Known<'_> {
 /// The place of a flow that is not in the table: all that can be done is to make it.
 struct Unknown<'a> {
     key: &'a FlowKey,
-    kept: Ticks,
+    kept: &'a mut Ticks,
 }
 
 impl Effects for Unknown<'_> {
@@ -324,7 +357,7 @@ impl Effects for Unknown<'_> {
                 }
             }
         }
-        self.kept = configuration::half_closed_lifetime();
+        *self.kept = configuration::half_closed_lifetime();
         true
     }
 

@@ -8,7 +8,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, LruHashMap, LruPerCpuHashMap, PerCpuArray, lpm_trie::Key},
 };
 use filter_common::{
-    Fault, Flow, FlowKey, HostRecord, Reason, SETTLED, Tallies, Ticks,
+    Fault, Flow, FlowKey, HostRecord, Tallies, Ticks,
     expiry::{self, Line, Slot},
     policy::{INTERFACE_PROBES, MOST_INTERFACES, UNSERVED},
     record::{EventQuota, MOST_HOSTS},
@@ -42,8 +42,9 @@ static CLIENTS: LpmTrie<[u32; 4], u8> = LpmTrie::with_max_entries(1, BPF_F_NO_PR
 #[map]
 static PORTS: HashMap<u32, u8> = HashMap::with_max_entries(1, 0);
 
-/// Whether a flow may be made. Only asked then, so that no other packet pays for it.
-#[inline(always)]
+/// Whether a flow may be made. Only asked then, so that no other packet pays for it, and out of line,
+/// as it needs stack.
+#[inline(never)]
 pub(crate) fn is_in_scope(key: &FlowKey) -> bool {
     if configuration::scopes_clients() && CLIENTS.get(Key::new(128, key.client)) != Some(&1) {
         return false;
@@ -99,49 +100,17 @@ pub(crate) fn forgotten(offset: usize) -> usize {
 /// Larger than any offset of a header, and all ones.
 const OFFSETS: usize = 0x3ff;
 
-/// The counters of one interface on this CPU.
-#[derive(Clone, Copy)]
-pub(crate) struct Counters {
-    tallies: *mut Tallies,
-    entry: u32,
-}
-
-impl Counters {
-    #[inline(always)]
-    pub(crate) fn of(interface: u32) -> Option<Self> {
-        let entry = entry(interface);
-        let tallies = COUNTERS.get_ptr_mut(entry)?;
-        Some(Self { tallies, entry })
-    }
-
-    /// Which of the served interfaces it is.
-    #[inline(always)]
-    pub(crate) fn link(self) -> u8 {
-        self.entry as u8
-    }
-
-    /// Counts one packet.
-    #[inline(always)]
-    pub(crate) fn count(self, reason: Reason) {
+/// Counts one of these at an entry.
+#[inline(always)]
+pub(crate) fn count(entry: u32, what: usize) {
+    if let Some(tallies) = COUNTERS.get_ptr_mut(entry) {
         // SAFETY: a live map value of this CPU. A program that interrupts another one
         // between its read and its write costs a count, and no more.
         unsafe {
-            if let Some(tally) = (*self.tallies).get_mut(reason as usize) {
+            if let Some(tally) = (*tallies).get_mut(what) {
                 *tally += 1;
             }
         }
-    }
-}
-
-/// Counts one settled flow for the interface that [`Counters::link`] has given this number.
-///
-/// Out of line, or compilers mix these counters up with those of the packet's own interface, and
-/// pointers with numbers.
-#[inline(never)]
-pub(crate) fn count_settled(link: u32) {
-    if let Some(tallies) = COUNTERS.get_ptr_mut(link) {
-        // SAFETY: as above.
-        unsafe { (*tallies)[SETTLED] += 1 };
     }
 }
 
@@ -180,8 +149,15 @@ fn add(host: *mut HostRecord, fault: Fault, now: Ticks) {
     host.last = now;
 }
 
+/// Which of the served interfaces has this entry.
 #[inline(always)]
-fn entry(interface: u32) -> u32 {
+pub(crate) fn link(entry: u32) -> u8 {
+    entry as u8
+}
+
+/// The entry of an interface.
+#[inline(always)]
+pub(crate) fn entry(interface: u32) -> u32 {
     for probe in 0..INTERFACE_PROBES {
         let entry = (interface + probe) % MOST_INTERFACES;
         if INTERFACES.get(entry) == Some(&interface) {

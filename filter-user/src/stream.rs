@@ -14,6 +14,7 @@ use crate::{
     commands::run::OptionChanges,
     datapath::{Attachment, Condition, InterfaceCounters, Loss},
     one_sided::Suspicion,
+    report::Event,
 };
 
 /// How things are printed.
@@ -100,6 +101,17 @@ impl Stream {
         );
     }
 
+    /// Says that a packet was dropped, or that a server reset a closing flow.
+    pub fn report(&mut self, event: &Event) {
+        match self.output {
+            Output::Text => self.line(&event_text(event)),
+            Output::Json => match serde_json::to_value(event) {
+                Ok(value) => self.json("event", value),
+                Err(error) => warn!("an event is left out: {error}"),
+            },
+        }
+    }
+
     /// Says that other settings are at work, and which need a restart to change.
     pub fn reloaded(&mut self, changes: &OptionChanges) {
         let applied = changes.applied.iter();
@@ -144,9 +156,11 @@ impl Stream {
 
     fn json(&mut self, kind: &str, mut value: Value) {
         value["type"] = kind.into();
-        value["time"] = humantime::format_rfc3339_millis(SystemTime::now())
-            .to_string()
-            .into();
+        if value.get("time").is_none() {
+            value["time"] = humantime::format_rfc3339_millis(SystemTime::now())
+                .to_string()
+                .into();
+        }
         self.line(&value.to_string());
     }
 
@@ -160,6 +174,19 @@ impl Stream {
             self.closed = true;
         }
     }
+}
+
+fn event_text(event: &Event) -> String {
+    format!(
+        "{} {}: {}: client {}, server {}, seq {}, ack {}",
+        event.time,
+        event.iface,
+        event.reason.replace('_', " "),
+        event.client_socket(),
+        event.server_socket(),
+        event.seq,
+        event.ack,
+    )
 }
 
 fn text(

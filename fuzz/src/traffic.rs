@@ -205,7 +205,7 @@ impl Maps {
             policy,
             effects: &mut table,
         };
-        let reason = machine.segment(flow, direction, &segment);
+        let reason = machine.segment(flow.as_ref(), direction, &segment);
         if table.short_lived {
             return Err(format!("{reason:?}: the flow outlives its slot"));
         }

@@ -377,7 +377,7 @@ fn decide(
         policy: &policy,
         effects: &mut table,
     }
-    .segment(seen, direction, &segment);
+    .segment(seen.as_ref(), direction, &segment);
     let change = (mutant.after)(flow, direction, reason, table.change);
     (reason, change)
 }

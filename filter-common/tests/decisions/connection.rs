@@ -126,7 +126,7 @@ impl Connection {
             policy: &self.policy,
             effects: &mut change,
         };
-        let reason = machine.segment(self.flow, Direction::FromClient, &segment);
+        let reason = machine.segment(self.flow.as_ref(), Direction::FromClient, &segment);
         change.apply(&mut self.flow);
         reason
     }

@@ -354,7 +354,7 @@ fn effects_keep_the_flow_for_as_long_as_it_may_live() {
                 policy: &policy,
                 effects: &mut effects,
             };
-            std::hint::black_box(machine.segment(flow, *direction, segment));
+            std::hint::black_box(machine.segment(flow.as_ref(), *direction, segment));
             let decision = decide(flow, *direction, segment, START, &policy);
             decision.change.apply(&mut flow);
             let needed = flow.expect("nothing disarms").lifetime(&policy);

@@ -3,10 +3,12 @@
 mod answering;
 mod changes;
 mod decisions;
+mod events;
 mod keeper;
 mod options;
 mod reload;
 mod signals;
+mod told;
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -17,14 +19,13 @@ use std::{
 use anyhow::Context as _;
 use log::{info, warn};
 use tokio::{
-    sync::watch,
-    task::JoinHandle,
+    sync::{broadcast, watch},
     time::{Instant, Interval, MissedTickBehavior, interval, interval_at},
 };
 
 use self::{
-    answering::Answering, decisions::log_decisions, keeper::Keeper, options::MetricsAddress,
-    reload::Asked, signals::Signals,
+    answering::Answering, keeper::Keeper, options::MetricsAddress, reload::Asked, signals::Signals,
+    told::Told,
 };
 pub use self::{
     changes::{OptionChange, OptionChanges, OptionValue},
@@ -36,7 +37,7 @@ use crate::{
     metrics::Metrics,
     one_sided::OneSided,
     server,
-    settings::{LogDecisions, Settings},
+    settings::Settings,
     stream::Stream,
 };
 
@@ -72,9 +73,10 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     }
     let mut stream = Stream::new(arguments.output);
     let mut keeper = Keeper::new(&datapath, changes, &mut stream);
-    let mut told = Told::by(&mut datapath)?;
     let (stop, stopped) = watch::channel(());
     let datapath = Arc::new(Mutex::new(datapath));
+    let (watchers, mut events) = broadcast::channel(events::BACKLOG);
+    let mut told = Told::by(&datapath, &watchers)?;
     let one_sided = Arc::new(Mutex::new(OneSided::default()));
     let server = match listener {
         Some(listener) => {
@@ -86,7 +88,7 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         None => None,
     };
 
-    let (answering, mut removals) = Answering::new(arguments, &datapath);
+    let (answering, mut removals) = Answering::new(arguments, &datapath, &watchers);
     let control = questions.map(|questions| {
         let stopped = stop.subscribe();
         tokio::spawn(control::server::serve(questions, answering, stopped))
@@ -100,16 +102,19 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         tokio::select! {
             _ = ticks.tick() => print(&mut stream, &datapath),
             _ = looks.tick() => look(&mut stream, &datapath, &one_sided),
+            event = events.recv() => events::print(&mut stream, event, &mut events),
             () = keeper.due() => keeper.look(&mut lock(&datapath), &mut stream),
             signal = signals.next() => match signal {
                 signals::Asked::End(signal) => break (signal, None),
                 signals::Asked::Reload => {
                     if asked.reload(&mut lock(&datapath), &mut stream) {
-                        told.end().await?;
-                        told = Told::by(&mut lock(&datapath)).unwrap_or_else(|error| {
+                        // First the new ones, so that their buffers are not full before they are read.
+                        let now = Told::by(&datapath, &watchers);
+                        let now = now.unwrap_or_else(|error| {
                             warn!("{error:#}; going on without it");
-                            Told::nothing()
+                            Told::default()
                         });
+                        std::mem::replace(&mut told, now).end().await?;
                         ticks = every(asked.now().interval);
                     }
                 }
@@ -120,6 +125,8 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     let (reason, removal) = ended;
     print(&mut stream, &datapath);
     let ended = end(&mut lock(&datapath), reason, removal.is_some());
+    told.end().await?;
+    events::print_rest(&mut stream, &mut events);
     stream.ended(arguments.pin && removal.is_none());
     // Those that ask from now on are not left waiting.
     drop(removals);
@@ -130,7 +137,6 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     if let Some(control) = control {
         control.await?;
     }
-    told.end().await?;
     if let Some(server) = server
         && let Err(error) = server.await?
     {
@@ -154,41 +160,6 @@ fn every(time: Duration) -> Interval {
     let mut ticks = interval_at(Instant::now() + time, time);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     ticks
-}
-
-/// What the programs tell while they are at work; others are listened to anew.
-struct Told {
-    stop: watch::Sender<()>,
-    decisions: Option<JoinHandle<()>>,
-}
-
-impl Told {
-    fn by(datapath: &mut Datapath) -> anyhow::Result<Self> {
-        let (stop, stopped) = watch::channel(());
-        let logs = datapath.settings().log_decisions != LogDecisions::Off;
-        Ok(Self {
-            stop,
-            decisions: logs
-                .then(|| log_decisions(datapath, stopped.clone()))
-                .transpose()?,
-        })
-    }
-
-    fn nothing() -> Self {
-        Self {
-            stop: watch::channel(()).0,
-            decisions: None,
-        }
-    }
-
-    /// Takes what is left of it.
-    async fn end(self) -> anyhow::Result<()> {
-        drop(self.stop);
-        if let Some(decisions) = self.decisions {
-            decisions.await?;
-        }
-        Ok(())
-    }
 }
 
 fn bind(address: SocketAddr) -> anyhow::Result<tokio::net::TcpListener> {

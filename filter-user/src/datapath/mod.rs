@@ -7,6 +7,7 @@ mod clock;
 pub(crate) mod clsact;
 pub(crate) mod driver;
 mod error;
+mod events;
 mod interface;
 pub mod left;
 mod load;
@@ -39,6 +40,7 @@ pub use self::{
     changes::Changes,
     clock::Clock,
     error::DatapathError,
+    events::Events,
     interface::{Condition, Interface, LinkState},
     load::{OBJECT, TELLING_OBJECT},
     pins::Pins,

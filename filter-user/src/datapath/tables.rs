@@ -28,8 +28,8 @@ use crate::{
 ///
 /// Everything here can be read while the programs run, and by several readers at once.
 pub struct Tables {
-    flows: MapData,
-    hosts: MapData,
+    flows: Map,
+    hosts: Map,
     counters: Mutex<PerCpuArray<MapData, Tallies>>,
     interfaces: Mutex<Array<MapData, u32>>,
     event_quota: PerCpuArray<MapData, EventQuota>,
@@ -69,18 +69,32 @@ impl Tables {
             flows: {
                 let map = open(flows)?;
                 HashMap::<_, FlowKey, Flow>::try_from(&map).map_err(wrong(flows))?;
-                data(map).ok_or(DatapathError::Missing(flows))?
+                map
             },
             hosts: {
                 let map = open(hosts)?;
                 PerCpuHashMap::<_, [u32; 4], HostRecord>::try_from(&map).map_err(wrong(hosts))?;
-                data(map).ok_or(DatapathError::Missing(hosts))?
+                map
             },
             counters: Mutex::new(open(counters)?.try_into().map_err(wrong(counters))?),
             interfaces: Mutex::new(open(interfaces)?.try_into().map_err(wrong(interfaces))?),
             event_quota: open(quota)?.try_into().map_err(wrong(quota))?,
             clock: Clock::load()?,
         })
+    }
+
+    /// One flow's entry in the table.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel does not give it.
+    pub fn raw_flow(&self, key: &FlowKey) -> Result<Option<Flow>, DatapathError> {
+        let flows = HashMap::<_, FlowKey, Flow>::try_from(&self.flows).map_err(wrong("FLOWS"))?;
+        match flows.get(key, 0) {
+            Ok(flow) => Ok(Some(flow)),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(error) => Err(wrong("FLOWS")(error)),
+        }
     }
 
     /// The flow table as it is.
@@ -164,7 +178,7 @@ impl Tables {
     pub fn hosts(&self, limit: Option<usize>) -> Result<Vec<report::Host>, DatapathError> {
         let (now, wall) = (self.clock.now()?, SystemTime::now());
         let mut hosts = Vec::new();
-        for_each(&self.hosts, cpus()?, |client, of_cpus| {
+        for_each(data(&self.hosts, "HOSTS")?, cpus()?, |client, of_cpus| {
             hosts.push((address(client), sum(of_cpus)));
         })
         .map_err(unreadable("HOSTS"))?;
@@ -232,7 +246,7 @@ impl Tables {
     }
 
     fn for_each_flow(&self, mut see: impl FnMut(&FlowKey, &Flow)) -> Result<(), DatapathError> {
-        for_each(&self.flows, 1, |key, flows| {
+        for_each(data(&self.flows, "FLOWS")?, 1, |key, flows| {
             for flow in flows {
                 see(key, flow);
             }
@@ -287,13 +301,13 @@ const fn state(phase: Phase) -> &'static str {
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "no other is one of these")]
-fn data(map: Map) -> Option<MapData> {
+fn data<'m>(map: &'m Map, name: &'static str) -> Result<&'m MapData, DatapathError> {
     match map {
         Map::HashMap(data)
         | Map::LruHashMap(data)
         | Map::PerCpuHashMap(data)
-        | Map::PerCpuLruHashMap(data) => Some(data),
-        _ => None,
+        | Map::PerCpuLruHashMap(data) => Ok(data),
+        _ => Err(DatapathError::Missing(name)),
     }
 }
 

@@ -138,7 +138,7 @@ impl Host {
             policy: &policy,
             effects: &mut table,
         };
-        Ok(machine.segment(found, direction, &segment))
+        Ok(machine.segment(found.as_ref(), direction, &segment))
     }
 
     /// As [`Kernel::keep_slots`](crate::kernel::Kernel::keep_slots).

@@ -202,7 +202,8 @@ impl Kernel {
 
     /// One flow's entry in the table.
     pub(crate) fn flow(&self, key: &FlowKey) -> Option<Flow> {
-        self.flows().remove(key)
+        let flow = self.tables().raw_flow(key);
+        flow.expect("the flow table can be read")
     }
 
     /// One slot of the expiry array.

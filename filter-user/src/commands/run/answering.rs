@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 use filter_common::{Policy, Reason};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::{lock, options::Arguments};
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     counters::Counters,
     datapath::{Datapath, DatapathError, Query, Tables},
     instance::InstanceName,
-    report::{Detached, Flows, HookStatus, Hosts, InterfaceStatus, Status},
+    report::{Detached, Event, Flows, HookStatus, Hosts, InterfaceStatus, Status},
 };
 
 /// Of a CPU, at the most, counting flows takes one of so many parts.
@@ -28,6 +28,8 @@ const SHARE: u32 = 50;
 pub(super) struct Answering {
     name: InstanceName,
     datapath: Arc<Mutex<Datapath>>,
+    /// To whom events go.
+    watchers: broadcast::Sender<Event>,
     counted: Mutex<Option<Counted>>,
     removals: mpsc::Sender<Removal>,
 }
@@ -58,11 +60,13 @@ impl Answering {
     pub(super) fn new(
         arguments: &Arguments,
         datapath: &Arc<Mutex<Datapath>>,
+        watchers: &broadcast::Sender<Event>,
     ) -> (Arc<Self>, mpsc::Receiver<Removal>) {
         let (removals, receiver) = mpsc::channel(1);
         let answering = Self {
             name: arguments.instance.clone(),
             datapath: Arc::clone(datapath),
+            watchers: watchers.clone(),
             counted: Mutex::new(None),
             removals,
         };
@@ -161,6 +165,11 @@ impl Source for Answering {
         let total = hosts.len() as u64;
         hosts.truncate(limit);
         Ok(Hosts { hosts, total })
+    }
+
+    fn subscribe(&self) -> Option<broadcast::Receiver<Event>> {
+        let reports = lock(&self.datapath).settings().events;
+        reports.then(|| self.watchers.subscribe())
     }
 
     fn detach(&self) -> anyhow::Result<Detached> {
