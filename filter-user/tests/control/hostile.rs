@@ -62,6 +62,8 @@ fn hostile_clients_keep_neither_the_client_from_being_cured_nor_anybody_from_ask
     let status = json(gateway, &["status"]);
     assert_eq!(status["interfaces"][0]["spurious_acks_dropped"], sent);
     assert!(say(gateway, &["flows"]).starts_with("client"));
+    let more = descriptors(&instance).saturating_sub(before);
+    assert!(more < CLIENTS / 2, "{more} descriptors more than before");
     let metrics = tool(
         gateway,
         "curl",

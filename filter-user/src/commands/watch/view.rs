@@ -198,8 +198,8 @@ const HELP: [&str; 17] = [
     "closes      connections that both sides have closed",
     "dropped     spurious ACKs that went no further",
     "observed    those that were passed, in monitor mode",
-    "resets      of servers, after a close or instead of",
-    "            one; suppressed only with --rst-guard",
+    "resets      that servers sent on such connections;",
+    "            suppressed only with --rst-guard",
     "redundant   ACKs of a repeated FIN that an earlier ACK",
     "            had answered: no fault of the client",
     "",
@@ -222,11 +222,10 @@ fn help(frame: &mut Frame<'_>, area: Rect) {
 
 /// A rule with a title, and what belongs to its right end.
 fn rule(title: &str, right: String, has_focus: bool) -> Block<'_> {
-    let style = if has_focus {
-        BOLD.add_modifier(Modifier::REVERSED)
-    } else {
-        BOLD
-    };
+    let mut style = BOLD.remove_modifier(Modifier::DIM);
+    if has_focus {
+        style = style.add_modifier(Modifier::REVERSED);
+    }
     Block::new()
         .borders(Borders::TOP)
         .border_style(DIM)

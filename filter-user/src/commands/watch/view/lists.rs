@@ -22,7 +22,7 @@ impl View {
         let interfaces = snapshot.map_or(&[][..], |snapshot| &snapshot.status.interfaces);
         let name = interfaces.iter().map(|it| it.iface.chars().count()).max();
         let name = name.unwrap_or(0).clamp(10, 24);
-        let width = usize::from(area.width).saturating_sub(name + 2 + 4 * 10);
+        let width = usize::from(area.width).saturating_sub(name + 3 + 4 * 10);
         let (good, bad) = (self.palette.good, self.palette.bad);
         let row = |interface: &InterfaceStatus| {
             let figures = Figures::of(interface);
@@ -38,7 +38,7 @@ impl View {
                 number(figures.dropped),
                 number(figures.observed),
                 resets,
-                Cell::from(fit(&hooks, width)).style(style),
+                Cell::from(format!(" {}", fit(&hooks, width))).style(style),
             ])
         };
         let rows = interfaces.iter().map(row).collect();
@@ -46,7 +46,7 @@ impl View {
         let head = [Cell::from(" name")]
             .into_iter()
             .chain(head.map(|title| Cell::from(Text::raw(title).right_aligned())))
-            .chain([Cell::from("served by")]);
+            .chain([Cell::from(" served by")]);
         let widths = [
             Constraint::Length(u16::try_from(name + 1).unwrap_or(u16::MAX)),
             NUMBER,
@@ -86,7 +86,7 @@ impl View {
             note: if more == 0 {
                 String::new()
             } else {
-                format!("{more} more: lastack hosts ")
+                format!(" {more} more: lastack hosts")
             },
             head: Row::new(head),
             widths: vec![
@@ -109,7 +109,7 @@ impl View {
             title: "Last events",
             note: match model.events_skipped {
                 0 => String::new(),
-                skipped => format!("{skipped} left out "),
+                skipped => format!(" {skipped} left out"),
             },
             head: Row::new(["time", "client", "server", "iface", "what"].map(|title| {
                 Cell::from(match title {
@@ -146,9 +146,9 @@ impl View {
         *offset = (*offset).min(all.saturating_sub(visible));
         let (offset, end) = (*offset, (*offset + visible).min(all));
         let position = if end - offset < all {
-            format!(" {}-{end} of {all} ", offset + 1)
+            format!(" {}-{end} of {all}", offset + 1)
         } else {
-            " ".to_owned()
+            String::new()
         };
         let block = rule(
             list.title,

@@ -50,7 +50,7 @@ const TOTAL: u16 = 14;
 
 impl View {
     pub(super) fn rates(&self, frame: &mut Frame<'_>, area: Rect, model: &Model) {
-        let block = rule("Rates", " now, before, total ".to_owned(), false);
+        let block = rule("Rates", " now, before, total".to_owned(), false);
         let inner = block.inner(area);
         frame.render_widget(block, area);
         let figures = model
