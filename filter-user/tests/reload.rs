@@ -25,10 +25,10 @@ const METRICS: &str = "http://127.0.0.1:9433/metrics";
 fn patient(connections: u16) -> Plan {
     Plan {
         connections,
-        spurious_ack_after: Some(Duration::from_secs(2)),
+        spurious_ack_after: Some(Duration::from_secs(5)),
         response: 16_384,
-        reading: Duration::from_millis(2500),
-        timeout: Duration::from_secs(60),
+        reading: Duration::from_millis(5500),
+        timeout: Duration::from_mins(1),
     }
 }
 
