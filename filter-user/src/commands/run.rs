@@ -98,10 +98,8 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     if let Some(decisions) = decisions {
         decisions.await?;
     }
-    if let Some(server) = server
-        && let Err(error) = server.await?
-    {
-        warn!("metrics: {error}");
+    if let Some(server) = server {
+        server.await?;
     }
     Ok(detached?)
 }
