@@ -2,6 +2,7 @@
 
 mod families;
 mod format;
+mod occasional;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -44,6 +45,7 @@ impl Metrics {
     /// # Errors
     ///
     /// Where the kernel does not give the counters.
+    #[expect(clippy::unused_async, reason = "counting flows takes time")]
     pub async fn encode(&self, format: Format) -> anyhow::Result<String> {
         let families = Families::new()?;
         families.add(&self.snapshot()?);

@@ -37,11 +37,14 @@ const LOOK: Duration = Duration::from_secs(1);
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let attaching = arguments.attaching;
     attaching.refuse_contradiction(Arguments::augment_args(clap::Command::new("lastack run")));
-    tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("cannot start")?
-        .block_on(serve(arguments))
+        .context("cannot start")?;
+    let ended = runtime.block_on(serve(arguments));
+    // A full table takes a while to count, and nobody wants to know any more.
+    runtime.shutdown_background();
+    ended
 }
 
 async fn serve(arguments: &Arguments) -> anyhow::Result<()> {

@@ -135,11 +135,15 @@ mod tests {
     const REQUEST: &str = "GET / HTTP/1.1\r\nHost: lastack\r\n\r\n";
 
     async fn start(limits: Limits) -> SocketAddr {
+        start_server(limits).await.0
+    }
+
+    async fn start_server(limits: Limits) -> (SocketAddr, AbortHandle) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = Router::new().route("/", get(async || "here\n"));
-        tokio::spawn(accept(listener, router, limits));
-        address
+        let server = tokio::spawn(accept(listener, router, limits));
+        (address, server.abort_handle())
     }
 
     async fn connect(address: SocketAddr, words: &str) -> TcpStream {
@@ -256,5 +260,14 @@ mod tests {
         let mut client = connect(address, "").await;
         // Until the server cannot write its answers, and then does not read more requests.
         while client.write_all(REQUEST.as_bytes()).await.is_ok() {}
+    }
+    #[tokio::test]
+    async fn no_connection_outlives_the_server() {
+        let (address, server) = start_server(GENEROUS).await;
+        let silent = connect(address, "").await;
+        let mut kept = connect(address, REQUEST).await;
+        assert!(response(&mut kept).await.ends_with("here\n"));
+        server.abort();
+        assert_eq!((rest(silent).await, rest(kept).await), Default::default());
     }
 }

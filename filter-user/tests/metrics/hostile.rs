@@ -31,10 +31,17 @@ use crate::{
 /// More than an instance may have with all the connections that it keeps.
 const MOST_DESCRIPTORS: usize = 256 + 64;
 
+const REQUEST: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+
 fn connect() -> TcpStream {
     let client = TcpStream::connect((Ipv4Addr::LOCALHOST, 9433)).unwrap();
     client.set_nodelay(true).unwrap();
     client
+}
+
+/// The calling thread's, so many at once.
+fn connections(count: u32) -> Vec<TcpStream> {
+    (0..count).map(|_| connect()).collect()
 }
 
 /// A thread in the gateway that does something again and again.
@@ -116,7 +123,7 @@ fn assert_withstands<A>(
 #[test]
 fn three_hundred_clients_that_send_an_octet_now_and_then_hinder_nobody() {
     let slow = |gateway: &Namespace| {
-        let mut clients = gateway.run(|| Vec::from_iter((0..300).map(|_| connect())));
+        let mut clients = gateway.run(|| connections(300));
         let mut octets = "GET /metrics HTTP/1.1\r\n"
             .bytes()
             .chain("X: y\r\n".bytes().cycle());
@@ -156,17 +163,12 @@ fn a_thousand_connections_at_once_hinder_nobody() {
     setrlimit(Resource::RLIMIT_NOFILE, soft.max(enough), hard).unwrap();
     let many = |gateway: &Namespace| {
         gateway.run(|| {
-            let connect = |number| {
-                let mut client = connect();
-                if number % 2 == 0 {
-                    // It may have been thrown out already.
-                    client
-                        .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-                        .ok();
-                }
-                client
-            };
-            Vec::from_iter((0..1_000).map(connect))
+            let mut clients = connections(1_000);
+            for client in clients.iter_mut().step_by(2) {
+                // Most have been thrown out already.
+                client.write_all(REQUEST).ok();
+            }
+            clients
         })
     };
     assert_withstands(many, |_, instance| descriptors(instance) > 200);
@@ -177,7 +179,7 @@ fn clients_that_hold_on_do_not_hold_up_the_end() {
     let network = Network::new();
     let gateway = &network.topology.gateway;
     let instance = Instance::start(gateway, &[WAN], &[]);
-    let clients = gateway.run(|| Vec::from_iter((0..100).map(|_| connect())));
+    let clients = gateway.run(|| connections(100));
     wait_until("they are connected", || {
         descriptors(&instance) > clients.len()
     });
