@@ -8,18 +8,27 @@ use filter_common::{
     Closer, Mode, Ticks,
     expiry::{self, SLOTS_PER_LINE},
     policy::{Configuration, MOST_INTERFACES},
+    record::MOST_HOSTS,
+    segment::words,
 };
 use log::{Level, debug, log_enabled};
-use nix::{
-    sys::resource::{Resource, setrlimit},
-    time::{ClockId, clock_getres},
-};
+use nix::sys::resource::{Resource, setrlimit};
 
-use super::{DatapathError, scope};
+use super::{DatapathError, clock::tick, scope};
 use crate::settings::{LogDecisions, Role, Settings};
 
-/// The packet programs as an object file, built from filter-ebpf.
+/// The packet programs as an object file, built from filter-ebpf: those that tell nobody.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lastack-ebpf"));
+
+/// The same with events and the log of decisions; of either, only what settings ask for is left
+/// when they are loaded.
+pub static TELLING_OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lastack-ebpf-telling"));
+
+/// Octets of the ring buffers of events and of the log: the least, or enough for what one CPU may
+/// report in three seconds.
+const SMALLEST_BUFFER: u32 = 4096;
+const EVENT_BUFFER: u32 = 1 << 18;
 
 /// Slots of the expiry array for each flow: with a full table one ordinary packet in five finds
 /// its slot taken, and one in forty taken by several flows, so that it asks the table.
@@ -49,10 +58,29 @@ pub(super) fn load(settings: &Settings) -> Result<(Ebpf, Configuration), Datapat
         .map_max_entries("INTERFACES", MOST_INTERFACES)
         .map_max_entries("CLIENTS", scope::clients(settings))
         .map_max_entries("PORTS", scope::ports(settings))
-        .load(OBJECT)
+        .map_max_entries("HOSTS", MOST_HOSTS)
+        .map_max_entries("EVENTS", event_buffer(settings))
+        .load(object(settings))
         .map_err(DatapathError::Load)?;
     scope::fill(&mut ebpf, settings)?;
     Ok((ebpf, configuration))
+}
+
+/// The programs that the settings need.
+pub(super) fn object(settings: &Settings) -> &'static [u8] {
+    if settings.events || settings.log_decisions != LogDecisions::Off {
+        TELLING_OBJECT
+    } else {
+        OBJECT
+    }
+}
+
+fn event_buffer(settings: &Settings) -> u32 {
+    if settings.events {
+        EVENT_BUFFER
+    } else {
+        SMALLEST_BUFFER
+    }
 }
 
 /// The verifier's trace of a program that it refuses is megabytes of text, so it is asked for
@@ -114,6 +142,11 @@ fn slots(max_flows: u32) -> u32 {
 
 fn configuration(settings: &Settings, slots: u32) -> Result<Configuration, DatapathError> {
     let tick = tick()?;
+    let (log_decisions, log_client) = match settings.log_decisions {
+        LogDecisions::Off => (0, [0; 4]),
+        LogDecisions::All => (1, [0; 4]),
+        LogDecisions::Client(client) => (2, words(client)),
+    };
     let mut secret = [0; 8];
     getrandom::fill(&mut secret).map_err(|error| DatapathError::System {
         what: "a random number",
@@ -129,24 +162,14 @@ fn configuration(settings: &Settings, slots: u32) -> Result<Configuration, Datap
         lan: u8::from(settings.role == Role::Lan),
         enforce: u8::from(settings.mode == Mode::Enforce),
         rst_guard: u8::from(settings.rst_guard),
-        log_decisions: u8::from(settings.log_decisions != LogDecisions::Off),
+        log_decisions,
         scoped_clients: u8::from(!settings.clients.is_empty()),
         scoped_ports: u8::from(!settings.ports.is_empty()),
         either: u8::from(settings.closer == Closer::Either),
-        reserved: [0; 4],
+        events: u8::from(settings.events),
+        reserved: [0; 3],
+        log_client,
     })
-}
-
-/// The length of a jiffy. The coarse clocks advance with it, and their resolution is it:
-/// <https://github.com/torvalds/linux/blob/v6.18/kernel/time/posix-timers.c>
-/// (`posix_get_coarse_res`).
-fn tick() -> Result<Duration, DatapathError> {
-    clock_getres(ClockId::CLOCK_MONOTONIC_COARSE)
-        .map(Duration::from)
-        .map_err(|error| DatapathError::System {
-            what: "the length of a jiffy",
-            error: error.into(),
-        })
 }
 
 /// At least one, since the clock may advance right behind the first packet.

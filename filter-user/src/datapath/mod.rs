@@ -1,7 +1,9 @@
 //! The packet programs in the kernel: loaded, attached, read, detached.
 
 mod attach;
+mod batch;
 mod changes;
+mod clock;
 pub(crate) mod clsact;
 pub(crate) mod driver;
 mod error;
@@ -10,16 +12,13 @@ mod load;
 pub(crate) mod netlink;
 mod presence;
 mod scope;
+mod tables;
 mod verify;
 
-use aya::{
-    Ebpf,
-    maps::{Array, Map, MapData, PerCpuArray},
-};
-use filter_common::{
-    Tallies,
-    policy::{Configuration, INTERFACE_PROBES, MOST_INTERFACES, UNSERVED},
-};
+use std::sync::Arc;
+
+use aya::Ebpf;
+use filter_common::policy::{Configuration, INTERFACE_PROBES, MOST_INTERFACES, UNSERVED};
 
 use self::attach::Links;
 pub(crate) use self::{
@@ -30,10 +29,12 @@ pub(crate) use self::{
 pub use self::{
     attach::{Attached, Hook},
     changes::Changes,
+    clock::Clock,
     error::DatapathError,
     interface::{Condition, Interface, LinkState},
-    load::OBJECT,
+    load::{OBJECT, TELLING_OBJECT},
     presence::{Loss, Presence},
+    tables::{Query, Tables},
 };
 use crate::{counters::Counters, settings::Settings};
 
@@ -46,8 +47,7 @@ pub struct Datapath {
     settings: Settings,
     configuration: Configuration,
     named: Vec<Named>,
-    interfaces: Array<MapData, u32>,
-    counters: PerCpuArray<MapData, Tallies>,
+    tables: Arc<Tables>,
 }
 
 /// An interface to serve, which whoever has the name is.
@@ -102,15 +102,13 @@ impl Datapath {
     /// Where capabilities are missing, or the kernel refuses a map.
     pub fn load(settings: &Settings) -> Result<Self, DatapathError> {
         let (mut ebpf, configuration) = load::load(settings)?;
-        let interfaces = take(&mut ebpf, "INTERFACES")?;
-        let counters = take(&mut ebpf, "COUNTERS")?;
+        let tables = Arc::new(Tables::take(&mut ebpf)?);
         Ok(Self {
             ebpf,
             settings: settings.clone(),
             configuration,
             named: Vec::new(),
-            interfaces,
-            counters,
+            tables,
         })
     }
 
@@ -164,7 +162,7 @@ impl Datapath {
             }),
             other => {
                 // What went wrong first is what has to be said.
-                drop(self.set_owner(entry, 0));
+                drop(self.tables.set_owner(entry, 0));
                 let error = other.err().filter(|_| has_name);
                 Err(error.unwrap_or_else(|| DatapathError::NoInterface(name.to_owned())))
             }
@@ -200,7 +198,7 @@ impl Datapath {
             .map(|named| {
                 let mut counters = named.before;
                 if let Some(served) = &named.served {
-                    counters += Self::read(&self.counters, served.entry)?.since(&served.baseline);
+                    counters += self.tables.counters(served.entry)?.since(&served.baseline);
                 }
                 Ok(InterfaceCounters {
                     interface: named.name.clone(),
@@ -217,7 +215,25 @@ impl Datapath {
     ///
     /// Where the kernel does not give it.
     pub fn unserved_counters(&self) -> Result<Counters, DatapathError> {
-        Self::read(&self.counters, UNSERVED)
+        self.tables.counters(UNSERVED)
+    }
+
+    /// The maps that are read while the programs run: without this, so that nobody waits for a long
+    /// reading.
+    #[must_use]
+    pub fn tables(&self) -> Arc<Tables> {
+        Arc::clone(&self.tables)
+    }
+
+    /// The name that the served interface with this index was given with.
+    #[must_use]
+    pub fn name_of(&self, index: u32) -> Option<&str> {
+        let mut named = self.named.iter();
+        let named = named.find(|named| {
+            let served = named.served.as_ref();
+            served.is_some_and(|served| served.interface.index == index)
+        });
+        named.map(|named| named.name.as_str())
     }
 
     /// The object with its programs and its other maps.
@@ -252,23 +268,6 @@ impl Datapath {
         self.named.iter().filter_map(|named| named.served.as_ref())
     }
 
-    fn read(
-        counters: &PerCpuArray<MapData, Tallies>,
-        entry: u32,
-    ) -> Result<Counters, DatapathError> {
-        let mut sum = Counters::default();
-        let values = counters
-            .get(&entry, 0)
-            .map_err(|error| DatapathError::Map {
-                map: "COUNTERS",
-                error,
-            })?;
-        for cpu in values.iter() {
-            sum += Counters::from(*cpu);
-        }
-        Ok(sum)
-    }
-
     /// Takes the first free entry of those that the programs look at; gives it with what was
     /// counted there before.
     fn claim_entry(&mut self, interface: &Interface) -> Result<(u32, Counters), DatapathError> {
@@ -277,18 +276,9 @@ impl Datapath {
             .map(|probe| interface.index.wrapping_add(probe) % MOST_INTERFACES)
             .find(|&entry| !taken(entry))
             .ok_or_else(|| DatapathError::TooManyInterfaces(interface.name.clone()))?;
-        let baseline = Self::read(&self.counters, entry)?;
-        self.set_owner(entry, interface.index)?;
+        let baseline = self.tables.counters(entry)?;
+        self.tables.set_owner(entry, interface.index)?;
         Ok((entry, baseline))
-    }
-
-    fn set_owner(&mut self, entry: u32, index: u32) -> Result<(), DatapathError> {
-        self.interfaces
-            .set(entry, index, 0)
-            .map_err(|error| DatapathError::Map {
-                map: "INTERFACES",
-                error,
-            })
     }
 }
 
@@ -323,10 +313,4 @@ fn served_as(name: &str, served: &Served) -> Attachment {
         attached: served.links.attached.clone(),
         note: served.links.note.clone(),
     }
-}
-
-fn take<T: TryFrom<Map>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, DatapathError> {
-    ebpf.take_map(name)
-        .and_then(|map| map.try_into().ok())
-        .ok_or(DatapathError::Missing(name))
 }

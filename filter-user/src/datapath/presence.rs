@@ -154,9 +154,9 @@ impl Datapath {
             let interface = interface.name;
             warn!("{}", DatapathError::Detach { interface, error });
         }
-        let counted = Self::read(&self.counters, entry)?;
+        let counted = self.tables.counters(entry)?;
         named.before += counted.since(&baseline);
-        self.set_owner(entry, 0)
+        self.tables.set_owner(entry, 0)
     }
 }
 
