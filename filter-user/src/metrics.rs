@@ -6,8 +6,11 @@ mod occasional;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use log::warn;
+
 use self::families::Families;
 pub use self::format::Format;
+use self::occasional::Occasional;
 use crate::{
     datapath::{Attachment, Datapath, InterfaceCounters, Presence},
     one_sided::OneSided,
@@ -19,6 +22,7 @@ use crate::{
 pub struct Metrics {
     datapath: Arc<Mutex<Datapath>>,
     one_sided: Arc<Mutex<OneSided>>,
+    flows: Occasional,
 }
 
 /// What was read of an instance for one scrape.
@@ -28,6 +32,7 @@ struct Snapshot {
     interfaces: Vec<(InterfaceCounters, u64)>,
     presences: Vec<Presence>,
     attachments: Vec<Attachment>,
+    events_lost: u64,
 }
 
 impl Metrics {
@@ -37,6 +42,7 @@ impl Metrics {
         Self {
             datapath,
             one_sided,
+            flows: Occasional::default(),
         }
     }
 
@@ -45,10 +51,12 @@ impl Metrics {
     /// # Errors
     ///
     /// Where the kernel does not give the counters.
-    #[expect(clippy::unused_async, reason = "counting flows takes time")]
     pub async fn encode(&self, format: Format) -> anyhow::Result<String> {
         let families = Families::new()?;
         families.add(&self.snapshot()?);
+        if let Some(flows) = self.flows().await {
+            families.flows(flows);
+        }
         format.encode(&families.gather())
     }
 
@@ -60,6 +68,22 @@ impl Metrics {
             .filter(|presence| !presence.served)
             .map(|presence| (presence.interface, presence.trouble))
             .collect()
+    }
+
+    /// How many flows there are; none where that is not known, or not yet.
+    async fn flows(&self) -> Option<u64> {
+        let (tables, policy) = {
+            let datapath = lock(&self.datapath);
+            (datapath.tables(), datapath.configuration().policy())
+        };
+        let count = move || match tables.count_flows(&policy) {
+            Ok(flows) => Some(flows),
+            Err(error) => {
+                warn!("metrics: {error}");
+                None
+            }
+        };
+        self.flows.number(count).await
     }
 
     /// Takes nobody's lock for longer than reading takes.
@@ -76,6 +100,7 @@ impl Metrics {
             interfaces: counters.map(with_one_sided).collect(),
             presences: datapath.presences(),
             attachments: datapath.attachments(),
+            events_lost: datapath.tables().events_lost()?,
         })
     }
 }

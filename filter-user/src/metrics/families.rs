@@ -1,6 +1,6 @@
 //! Every metric: its name, its labels, and what of an instance is counted there.
 
-use filter_common::Reason;
+use filter_common::{Reason, layout::LAYOUT};
 use prometheus::{
     IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, proto::MetricFamily,
 };
@@ -23,7 +23,9 @@ pub(super) struct Families {
     one_sided: IntCounterVec,
     created: IntCounter,
     closed: IntCounter,
+    flows: IntGaugeVec,
     capacity: IntGauge,
+    events_lost: IntCounter,
     attached: IntGaugeVec,
     served: IntGaugeVec,
     losses: IntCounterVec,
@@ -168,7 +170,16 @@ impl Families {
                 "lastack_flows_closed_total",
                 "Connections whose client acknowledged the server's FIN.",
             )?,
+            flows: gauges(
+                "lastack_flows",
+                "Closing connections that are known now.",
+                &[],
+            )?,
             capacity,
+            events_lost: counter(
+                "lastack_events_lost_total",
+                "Drops and resets that --events did not report: too many at once, or nobody took them.",
+            )?,
             attached: gauges(
                 "lastack_attached",
                 "1 for each hook that a program is attached to.",
@@ -184,7 +195,11 @@ impl Families {
                 "Times that a served interface vanished, or that somebody took the filter off it.",
                 &["iface"],
             )?,
-            build_info: gauges("lastack_build_info", "1, with the version.", &["version"])?,
+            build_info: gauges(
+                "lastack_build_info",
+                "1, with the version, and that of the layout of what is in the kernel.",
+                &["version", "layout"],
+            )?,
             config_info: gauges(
                 "lastack_config_info",
                 "1, with the settings that the programs have now.",
@@ -206,9 +221,10 @@ impl Families {
     /// Takes in what was read of an instance.
     pub(super) fn add(&self, snapshot: &Snapshot) {
         self.capacity.set(snapshot.settings.max_flows.into());
+        self.events_lost.inc_by(snapshot.events_lost);
         self.config(&snapshot.settings);
         self.build_info
-            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .with_label_values(&[env!("CARGO_PKG_VERSION"), &LAYOUT.to_string()])
             .set(1);
         for (counters, one_sided) in &snapshot.interfaces {
             self.count(&counters.interface, &counters.counters);
@@ -236,6 +252,13 @@ impl Families {
                     .set(1);
             }
         }
+    }
+
+    /// Takes in how many flows there are; without it there is no such sample.
+    pub(super) fn flows(&self, flows: u64) {
+        let none: [&str; 0] = [];
+        let flows = i64::try_from(flows).unwrap_or(i64::MAX);
+        self.flows.with_label_values(&none).set(flows);
     }
 
     /// Those that have samples.

@@ -15,15 +15,17 @@ use crate::{
 };
 
 /// Every metric, its type, and its labels in the order of the alphabet.
-const ALL: [(&str, &str, &str); 15] = [
+const ALL: [(&str, &str, &str); 17] = [
     ("lastack_attached", "gauge", "hook,iface,program_id"),
-    ("lastack_build_info", "gauge", "version"),
+    ("lastack_build_info", "gauge", "layout,version"),
     (
         "lastack_config_info",
         "gauge",
         "budget,closed_timeout,closer,half_closed_timeout,mode,role,rst_guard,window",
     ),
     ("lastack_elicited_acks_total", "counter", "iface"),
+    ("lastack_events_lost_total", "counter", ""),
+    ("lastack_flows", "gauge", ""),
     ("lastack_flows_capacity", "gauge", ""),
     ("lastack_flows_closed_total", "counter", ""),
     ("lastack_flows_created_total", "counter", ""),
