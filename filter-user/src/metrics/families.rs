@@ -104,6 +104,7 @@ impl Place {
 
 impl Families {
     /// All of them at nothing.
+    #[expect(clippy::too_many_lines, reason = "it lists every metric")]
     pub(super) fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
         let counters = |name: &str, help: &str, labels: &[&str]| {
