@@ -21,7 +21,7 @@ pub(crate) struct Arguments {
 }
 
 /// What the tests run against real traffic.
-const TOOLS: [Tool; 10] = [
+const TOOLS: [Tool; 12] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("nft", "nftables"),
@@ -30,6 +30,8 @@ const TOOLS: [Tool; 10] = [
     ("curl", "curl"),
     ("iperf3", "iperf3"),
     ("nginx", "nginx-light"),
+    ("tmux", "tmux"),
+    ("groff", "groff-base"),
     ("prometheus", "prometheus"),
     ("promtool", "prometheus"),
 ];

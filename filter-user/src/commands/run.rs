@@ -1,8 +1,11 @@
 //! `lastack run`: attach, stream counters until a signal, detach.
 
+mod answering;
+mod changes;
 mod decisions;
 mod keeper;
 mod options;
+mod reload;
 mod signals;
 
 use std::{
@@ -12,21 +15,28 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::Args as _;
 use log::{info, warn};
 use tokio::{
     sync::watch,
-    time::{Instant, MissedTickBehavior, interval, interval_at},
+    task::JoinHandle,
+    time::{Instant, Interval, MissedTickBehavior, interval, interval_at},
 };
 
-pub use self::options::Arguments;
-use self::{decisions::log_decisions, keeper::Keeper, options::MetricsAddress, signals::Signals};
+use self::{
+    answering::Answering, decisions::log_decisions, keeper::Keeper, options::MetricsAddress,
+    reload::Asked, signals::Signals,
+};
+pub use self::{
+    changes::{OptionChange, OptionChanges, OptionValue},
+    options::Arguments,
+};
 use crate::{
-    datapath::{Changes, Datapath, DatapathError},
+    control,
+    datapath::{Changes, Datapath, DatapathError, Pins},
     metrics::Metrics,
     one_sided::OneSided,
     server,
-    settings::LogDecisions,
+    settings::{LogDecisions, Settings},
     stream::Stream,
 };
 
@@ -35,8 +45,6 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let attaching = arguments.attaching;
-    attaching.refuse_contradiction(Arguments::augment_args(clap::Command::new("lastack run")));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -49,26 +57,26 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
 async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     // Before anything is attached: a signal from now on ends in good order.
-    let mut signals = Signals::new().context("cannot listen for signals")?;
+    let reloads = arguments.config().is_some();
+    let mut signals = Signals::new(reloads).context("cannot listen for signals")?;
     let settings = arguments.settings();
+    // Before anything is attached: the name is the lock.
+    let questions = control::server::claim(&arguments.instance).await?;
     let listener = match arguments.metrics_addr {
         MetricsAddress::Off => None,
         MetricsAddress::At(address) => Some(bind(address)?),
     };
     // Before it is looked which interfaces there are.
     let changes = Changes::listen(&settings).context("cannot watch the interfaces")?;
-    let mut datapath = Datapath::load(&settings)?;
-    for interface in &arguments.iface {
-        attach(&mut datapath, interface, arguments.wait)?;
+    let mut datapath = load(arguments, &settings)?;
+    if let Err(error) = attach_all(&mut datapath, &arguments.iface, arguments.wait) {
+        datapath.abandon();
+        return Err(error.into());
     }
     let mut stream = Stream::new(arguments.output);
     let mut keeper = Keeper::new(&datapath, changes, &mut stream);
+    let mut told = Told::by(&mut datapath)?;
     let (stop, stopped) = watch::channel(());
-    let decisions = if settings.log_decisions == LogDecisions::Off {
-        None
-    } else {
-        Some(log_decisions(&mut datapath, stopped.clone())?)
-    };
     let datapath = Arc::new(Mutex::new(datapath));
     let one_sided = Arc::new(Mutex::new(OneSided::default()));
     let server = match listener {
@@ -81,30 +89,107 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         None => None,
     };
 
-    let mut ticks = interval_at(Instant::now() + arguments.interval, arguments.interval);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let (answering, mut removals) = Answering::new(arguments, &datapath);
+    let control = questions.map(|questions| {
+        let stopped = stop.subscribe();
+        tokio::spawn(control::server::serve(questions, answering, stopped))
+    });
+
+    let mut asked = Asked::at_start(arguments);
+    let mut ticks = every(arguments.interval);
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let signal = loop {
+    let ended = loop {
         tokio::select! {
             _ = ticks.tick() => print(&mut stream, &datapath),
             _ = looks.tick() => look(&mut stream, &datapath, &one_sided),
             () = keeper.due() => keeper.look(&mut lock(&datapath), &mut stream),
-            signal = signals.next() => break signal,
+            signal = signals.next() => match signal {
+                signals::Asked::End(signal) => break (signal, None),
+                signals::Asked::Reload => {
+                    if asked.reload(&mut lock(&datapath), &mut stream) {
+                        told.end().await?;
+                        told = Told::by(&mut lock(&datapath)).unwrap_or_else(|error| {
+                            warn!("{error:#}; going on without it");
+                            Told::nothing()
+                        });
+                        ticks = every(asked.now().interval);
+                    }
+                }
+            },
+            Some(removal) = removals.recv() => break ("lastack detach", Some(removal)),
         }
     };
-    info!("{signal}: detaching");
+    let (reason, removal) = ended;
     print(&mut stream, &datapath);
-    let detached = lock(&datapath).detach();
-    stream.detached();
-    drop(stop);
-    if let Some(decisions) = decisions {
-        decisions.await?;
+    let ended = end(&mut lock(&datapath), reason, removal.is_some());
+    stream.ended(arguments.pin && removal.is_none());
+    // Those that ask from now on are not left waiting.
+    drop(removals);
+    if let Some(removal) = removal {
+        removal.done(&ended);
     }
+    drop(stop);
+    if let Some(control) = control {
+        control.await?;
+    }
+    told.end().await?;
     if let Some(server) = server {
         server.await?;
     }
-    Ok(detached?)
+    Ok(ended?)
+}
+
+/// Loads the programs, pinned if that was asked for.
+fn load(arguments: &Arguments, settings: &Settings) -> Result<Datapath, DatapathError> {
+    let pins = Pins::new(&arguments.pin_dir, &arguments.instance);
+    if arguments.pin {
+        Datapath::load_pinned(settings, pins)
+    } else {
+        Datapath::refuse_left_behind(&pins)?;
+        Datapath::load(settings)
+    }
+}
+
+fn every(time: Duration) -> Interval {
+    let mut ticks = interval_at(Instant::now() + time, time);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    ticks
+}
+
+/// What the programs tell while they are at work; others are listened to anew.
+struct Told {
+    stop: watch::Sender<()>,
+    decisions: Option<JoinHandle<()>>,
+}
+
+impl Told {
+    fn by(datapath: &mut Datapath) -> anyhow::Result<Self> {
+        let (stop, stopped) = watch::channel(());
+        let logs = datapath.settings().log_decisions != LogDecisions::Off;
+        Ok(Self {
+            stop,
+            decisions: logs
+                .then(|| log_decisions(datapath, stopped.clone()))
+                .transpose()?,
+        })
+    }
+
+    fn nothing() -> Self {
+        Self {
+            stop: watch::channel(()).0,
+            decisions: None,
+        }
+    }
+
+    /// Takes what is left of it.
+    async fn end(self) -> anyhow::Result<()> {
+        drop(self.stop);
+        if let Some(decisions) = self.decisions {
+            decisions.await?;
+        }
+        Ok(())
+    }
 }
 
 fn bind(address: SocketAddr) -> anyhow::Result<tokio::net::TcpListener> {
@@ -115,11 +200,46 @@ fn bind(address: SocketAddr) -> anyhow::Result<tokio::net::TcpListener> {
     Ok(tokio::net::TcpListener::from_std(listener)?)
 }
 
+fn attach_all(
+    datapath: &mut Datapath,
+    interfaces: &[String],
+    wait: bool,
+) -> Result<(), DatapathError> {
+    // Before anything changes of what is at work already.
+    for interface in interfaces.iter().filter(|_| !wait) {
+        Datapath::find(interface)?;
+    }
+    for interface in interfaces {
+        attach(datapath, interface, wait)?;
+    }
+    datapath.settle()
+}
+
 /// Attaches to an interface, or to none if one that is not there is to be waited for.
 fn attach(datapath: &mut Datapath, interface: &str, wait: bool) -> Result<(), DatapathError> {
     match datapath.attach(interface) {
         Err(DatapathError::NoInterface(_)) if wait => datapath.expect(interface),
         attached => attached.map(drop),
+    }
+}
+
+/// Detaches, or leaves what is pinned at work unless it was asked to detach.
+fn end(
+    datapath: &mut Datapath,
+    reason: &str,
+    was_asked_to_detach: bool,
+) -> Result<(), DatapathError> {
+    match datapath.pins() {
+        Some(pins) if !was_asked_to_detach => info!(
+            "{reason}: leaving the programs at work, pinned in {}; `lastack detach` takes them off",
+            pins.directory().display()
+        ),
+        _ => info!("{reason}: detaching"),
+    }
+    if was_asked_to_detach {
+        datapath.detach()
+    } else {
+        datapath.leave()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Makes maps and programs of the embedded object.
 
-use std::{fs, io, time::Duration};
+use std::{fs, io, path::PathBuf, time::Duration};
 
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use caps::{CapSet, Capability};
@@ -36,25 +36,35 @@ const SLOTS_PER_FLOW: u32 = 4;
 /// 64 MiB of slots.
 const MOST_SLOTS: u32 = 1 << 24;
 
-/// Creates the maps and makes the programs ready to be loaded. Gives with them what was fixed
-/// in them.
-pub(super) fn load(settings: &Settings) -> Result<(Ebpf, Configuration), DatapathError> {
+/// Creates the maps, or takes those that are pinned at their paths in `shared`, and makes the programs
+/// ready to be loaded. Gives with them what was fixed in them.
+///
+/// `secret` is that of the programs which used these maps before.
+pub(super) fn load(
+    settings: &Settings,
+    shared: &[(&'static str, PathBuf)],
+    secret: Option<u64>,
+) -> Result<(Ebpf, Configuration), DatapathError> {
     check_capabilities()?;
     check_preemption()?;
     // Kernels before 5.11 account maps to this limit.
     if let Err(error) = setrlimit(Resource::RLIMIT_MEMLOCK, u64::MAX, u64::MAX) {
         debug!("RLIMIT_MEMLOCK stays as it is: {error}");
     }
-    let slots = slots(settings.max_flows);
-    let configuration = configuration(settings, slots)?;
-    let mut ebpf = EbpfLoader::new()
+    let secret = secret.map_or_else(draw, Ok)?;
+    let configuration = configuration(settings, secret)?;
+    let mut loader = EbpfLoader::new();
+    for (name, path) in shared {
+        loader.map_pin_path(name, path);
+    }
+    let mut ebpf = loader
         // The programs touch no kernel structure that could have moved, so they do not need the
         // kernel's type information.
         .btf(None)
         .verifier_log_level(log_level())
         .override_global("CONFIGURATION", &configuration, true)
         .map_max_entries("FLOWS", settings.max_flows)
-        .map_max_entries("EXPIRY", slots / SLOTS_PER_LINE)
+        .map_max_entries("EXPIRY", slots(settings.max_flows) / SLOTS_PER_LINE)
         .map_max_entries("INTERFACES", MOST_INTERFACES)
         .map_max_entries("CLIENTS", scope::clients(settings))
         .map_max_entries("PORTS", scope::ports(settings))
@@ -140,20 +150,30 @@ fn slots(max_flows: u32) -> u32 {
         .next_power_of_two()
 }
 
-fn configuration(settings: &Settings, slots: u32) -> Result<Configuration, DatapathError> {
+/// A key that no stranger knows.
+fn draw() -> Result<u64, DatapathError> {
+    let mut secret = [0; 8];
+    getrandom::fill(&mut secret).map_err(|error| DatapathError::System {
+        what: "a random number",
+        error: io::Error::other(error.to_string()),
+    })?;
+    Ok(u64::from_ne_bytes(secret))
+}
+
+/// What is fixed in programs with these settings.
+pub(super) fn configuration(
+    settings: &Settings,
+    secret: u64,
+) -> Result<Configuration, DatapathError> {
+    let slots = slots(settings.max_flows);
     let tick = tick()?;
     let (log_decisions, log_client) = match settings.log_decisions {
         LogDecisions::Off => (0, [0; 4]),
         LogDecisions::All => (1, [0; 4]),
         LogDecisions::Client(client) => (2, words(client)),
     };
-    let mut secret = [0; 8];
-    getrandom::fill(&mut secret).map_err(|error| DatapathError::System {
-        what: "a random number",
-        error: io::Error::other(error.to_string()),
-    })?;
     Ok(Configuration {
-        secret: u64::from_ne_bytes(secret),
+        secret,
         window: ticks(settings.window, tick),
         half_closed_lifetime: lifetime(settings.half_closed_timeout, tick),
         closed_lifetime: lifetime(settings.closed_timeout, tick),

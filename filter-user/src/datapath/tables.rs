@@ -2,17 +2,18 @@
 
 use std::{
     net::IpAddr,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
 
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap},
+    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues},
     util::nr_cpus,
 };
 use filter_common::{
-    Flow, FlowKey, HostRecord, Phase, Policy, Tallies, Ticks, record::EventQuota, segment::address,
+    Flow, FlowKey, HostRecord, Phase, Policy, Reason, Tallies, Ticks, record::EventQuota,
+    segment::address,
 };
 use ipnet::IpNet;
 
@@ -29,7 +30,7 @@ use crate::{
 pub struct Tables {
     flows: MapData,
     hosts: MapData,
-    counters: PerCpuArray<MapData, Tallies>,
+    counters: Mutex<PerCpuArray<MapData, Tallies>>,
     interfaces: Mutex<Array<MapData, u32>>,
     event_quota: PerCpuArray<MapData, EventQuota>,
     clock: Clock,
@@ -75,7 +76,7 @@ impl Tables {
                 PerCpuHashMap::<_, [u32; 4], HostRecord>::try_from(&map).map_err(wrong(hosts))?;
                 data(map).ok_or(DatapathError::Missing(hosts))?
             },
-            counters: open(counters)?.try_into().map_err(wrong(counters))?,
+            counters: Mutex::new(open(counters)?.try_into().map_err(wrong(counters))?),
             interfaces: Mutex::new(open(interfaces)?.try_into().map_err(wrong(interfaces))?),
             event_quota: open(quota)?.try_into().map_err(wrong(quota))?,
             clock: Clock::load()?,
@@ -198,26 +199,43 @@ impl Tables {
     /// What was counted at one entry, summed over all CPUs.
     pub(super) fn counters(&self, entry: u32) -> Result<Counters, DatapathError> {
         let mut sum = Counters::default();
-        let values = self.counters.get(&entry, 0).map_err(wrong("COUNTERS"))?;
+        let counters = lock(&self.counters);
+        let values = counters.get(&entry, 0).map_err(wrong("COUNTERS"))?;
         for cpu in values.iter() {
             sum += Counters::from(*cpu);
         }
         Ok(sum)
     }
 
+    /// Begins anew to count at one entry, which no interface must have.
+    pub(super) fn clear(&self, entry: u32) -> Result<(), DatapathError> {
+        let nothing: Tallies = [0; Reason::COUNT + 1];
+        PerCpuValues::try_from(vec![nothing; cpus()?])
+            .map_err(MapError::IoError)
+            .and_then(|values| lock(&self.counters).set(entry, values, 0))
+            .map_err(wrong("COUNTERS"))
+    }
+
+    /// Whether the programs count packets of the interface with this index at this entry.
+    pub(super) fn is_owner(&self, entry: u32, index: u32) -> Result<bool, DatapathError> {
+        let owner = lock(&self.interfaces).get(&entry, 0);
+        owner
+            .map(|owner| owner == index)
+            .map_err(wrong("INTERFACES"))
+    }
+
     /// Has the programs count packets of the interface with this index at this entry; with 0, of
     /// none.
     pub(super) fn set_owner(&self, entry: u32, index: u32) -> Result<(), DatapathError> {
-        let mut interfaces = self
-            .interfaces
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut interfaces = lock(&self.interfaces);
         interfaces.set(entry, index, 0).map_err(wrong("INTERFACES"))
     }
 
     fn for_each_flow(&self, mut see: impl FnMut(&FlowKey, &Flow)) -> Result<(), DatapathError> {
         for_each(&self.flows, 1, |key, flows| {
-            flows.iter().for_each(|flow| see(key, flow))
+            for flow in flows {
+                see(key, flow);
+            }
         })
         .map_err(unreadable("FLOWS"))
     }
@@ -227,11 +245,7 @@ impl Tables {
         &self,
         name: impl Fn(u32) -> Option<String>,
     ) -> Result<Vec<Option<String>>, DatapathError> {
-        let interfaces = self
-            .interfaces
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        interfaces
+        lock(&self.interfaces)
             .iter()
             .map(|index| match index.map_err(wrong("INTERFACES"))? {
                 0 => Ok(None),
@@ -239,6 +253,10 @@ impl Tables {
             })
             .collect()
     }
+}
+
+fn lock<T>(map: &Mutex<T>) -> MutexGuard<'_, T> {
+    map.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Of every CPU that there may be, as the kernel keeps them.

@@ -2,9 +2,11 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub(crate) mod bpffs;
 pub(crate) mod capture;
 pub(crate) mod cure;
 pub(crate) mod expected;
+pub(crate) mod file;
 pub(crate) mod neighbour;
 pub(crate) mod traffic;
 pub(crate) mod wiring;
@@ -12,7 +14,10 @@ pub(crate) mod wiring;
 use std::{
     io::{BufRead as _, BufReader},
     process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio},
-    sync::mpsc::{self, Receiver},
+    sync::{
+        atomic::{AtomicU32, Ordering},
+        mpsc::{self, Receiver},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -62,6 +67,10 @@ impl Instance {
             // Not even a busy machine's client misses it.
             .env("LASTACK_WINDOW", "10s")
             .stdout(Stdio::piped());
+        // Several of a test may share a namespace; what is pinned is found again by its name.
+        if !options.contains(&"--pin") {
+            command.env("LASTACK_INSTANCE", unique_name());
+        }
         let mut child = namespace.spawn(command).unwrap();
         let lines = lines(child.stdout.take().unwrap());
         Self {
@@ -69,6 +78,11 @@ impl Instance {
             lines,
             attached: Vec::new(),
         }
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// The hooks that it has attached to, by its own word.
@@ -106,11 +120,21 @@ impl Instance {
     }
 
     /// Sends a signal, waits for the end, and gives the status and the rest of the output.
-    pub(crate) fn stop(mut self, signal: Signal) -> (ExitStatus, Vec<Value>) {
+    pub(crate) fn stop(self, signal: Signal) -> (ExitStatus, Vec<Value>) {
         self.signal(signal);
+        self.end()
+    }
+
+    /// Waits for the end, and gives the status and the rest of the output.
+    pub(crate) fn end(mut self) -> (ExitStatus, Vec<Value>) {
         let rest = self.lines.iter().collect();
         (self.child.wait().unwrap(), rest)
     }
+}
+
+fn unique_name() -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    format!("test-{}", NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
 /// What a process prints, until it ends.
