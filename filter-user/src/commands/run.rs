@@ -46,11 +46,14 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("cannot start")?
-        .block_on(serve(arguments))
+        .context("cannot start")?;
+    let ended = runtime.block_on(serve(arguments));
+    // A full table takes a while to count, and nobody wants to know any more.
+    runtime.shutdown_background();
+    ended
 }
 
 async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
@@ -137,10 +140,8 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     if let Some(control) = control {
         control.await?;
     }
-    if let Some(server) = server
-        && let Err(error) = server.await?
-    {
-        warn!("metrics: {error}");
+    if let Some(server) = server {
+        server.await?;
     }
     Ok(ended?)
 }
