@@ -1,15 +1,13 @@
 //! The command line: which command, and what all of them share.
 
-use std::{
-    env,
-    io::{self, Write as _},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use env_logger::Env;
 
-use crate::commands::{check, demo, run};
+use crate::{
+    commands::{check, demo, run},
+    logging,
+};
 
 /// Makes the last ACK the last: stops the spurious ACK that old TCP stacks send after a
 /// connection is closed, before the server answers it with a reset.
@@ -33,7 +31,7 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    start_log();
+    logging::start();
     let done = match cli.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
@@ -42,21 +40,8 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Not eprintln, which panics where nobody reads it.
-            writeln!(io::stderr(), "lastack: {error:#}").ok();
+            logging::failure(&error);
             ExitCode::FAILURE
         }
     }
-}
-
-/// Logs go to standard error; `RUST_LOG` chooses. The programs' own log is at level debug and
-/// only there if it was asked for.
-fn start_log() {
-    let default = "warn,filter_user=info,lastack_ebpf=debug";
-    let mut builder = env_logger::Builder::from_env(Env::default().default_filter_or(default));
-    builder.format_target(false);
-    if env::var_os("JOURNAL_STREAM").is_some() {
-        builder.format_timestamp(None);
-    }
-    builder.init();
 }

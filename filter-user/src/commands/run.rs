@@ -25,7 +25,8 @@ use crate::{
     datapath::{Changes, Datapath, DatapathError},
     metrics::Metrics,
     one_sided::OneSided,
-    server,
+    privilege, server,
+    service::Service,
     settings::LogDecisions,
     stream::Stream,
 };
@@ -47,6 +48,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
 async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     // Before anything is attached: a signal from now on ends in good order.
     let mut signals = Signals::new().context("cannot listen for signals")?;
+    let mut service = Service::from_environment();
     let settings = arguments.settings();
     let listener = match arguments.metrics_addr {
         MetricsAddress::Off => None,
@@ -57,6 +59,10 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     let mut datapath = Datapath::load(&settings)?;
     for interface in &arguments.iface {
         attach(&mut datapath, interface, arguments.wait)?;
+    }
+    // Before anything starts a thread.
+    if let Err(error) = privilege::give_up(|| datapath.counters().is_ok()) {
+        warn!("capabilities stay as they are: {error:#}");
     }
     let mut stream = Stream::new(arguments.output);
     let mut keeper = Keeper::new(&datapath, changes, &mut stream);
@@ -78,6 +84,7 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         None => None,
     };
 
+    service.ready(&lock(&datapath));
     let mut ticks = interval_at(Instant::now() + arguments.interval, arguments.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut looks = interval(LOOK);
@@ -85,14 +92,21 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     let signal = loop {
         tokio::select! {
             _ = ticks.tick() => print(&mut stream, &datapath),
-            _ = looks.tick() => look(&mut stream, &datapath, &one_sided),
-            () = keeper.due() => keeper.look(&mut lock(&datapath), &mut stream),
+            _ = looks.tick() => {
+                look(&mut stream, &datapath, &one_sided);
+                service.report(&lock(&datapath));
+            }
+            () = keeper.due() => {
+                privilege::raised(|| keeper.look(&mut lock(&datapath), &mut stream));
+            }
+            () = service.due() => service.alive(),
             signal = signals.next() => break signal,
         }
     };
     info!("{signal}: detaching");
+    service.stopping();
     print(&mut stream, &datapath);
-    let detached = lock(&datapath).detach();
+    let detached = privilege::raised(|| lock(&datapath).detach());
     stream.detached();
     drop(stop);
     if let Some(decisions) = decisions {
