@@ -20,8 +20,8 @@ pub(crate) struct Arguments {
     unprivileged: bool,
 }
 
-/// What the tests run against real traffic.
-const TOOLS: [Tool; 8] = [
+/// What the tests run, most of it for real traffic.
+const TOOLS: [Tool; 9] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("nft", "nftables"),
@@ -30,6 +30,7 @@ const TOOLS: [Tool; 8] = [
     ("curl", "curl"),
     ("iperf3", "iperf3"),
     ("nginx", "nginx-light"),
+    ("systemd-analyze", "systemd"),
 ];
 
 /// The verb.

@@ -40,28 +40,28 @@ impl Instance {
     /// Starts it with JSON output, and waits until it says that it has attached to all of
     /// `interfaces`.
     pub(crate) fn start(namespace: &Namespace, interfaces: &[&str], options: &[&str]) -> Self {
-        let mut instance = Self::launch(namespace, interfaces, options);
+        Self::launch(namespace, interfaces, options).attached_to(interfaces)
+    }
+
+    /// Waits until it says that it has attached to all of `interfaces`.
+    pub(crate) fn attached_to(mut self, interfaces: &[&str]) -> Self {
         for interface in interfaces {
-            let line = instance.line();
+            let line = self.line();
             assert_eq!(line["type"], "attached", "{line}");
             assert_eq!(line["iface"], *interface, "{line}");
-            instance.attached.push(line);
+            self.attached.push(line);
         }
-        instance
+        self
     }
 
     /// Starts it with JSON output.
     pub(crate) fn launch(namespace: &Namespace, interfaces: &[&str], options: &[&str]) -> Self {
-        let mut command = lastack(&["run", "--output", "json"]);
-        for interface in interfaces {
-            command.args(["--iface", interface]);
-        }
-        command
-            .args(options)
-            .env("RUST_LOG", "warn")
-            // Not even a busy machine's client misses it.
-            .env("LASTACK_WINDOW", "10s")
-            .stdout(Stdio::piped());
+        Self::spawn(namespace, run(interfaces, options))
+    }
+
+    /// Starts what [`run`] gave.
+    pub(crate) fn spawn(namespace: &Namespace, mut command: Command) -> Self {
+        command.stdout(Stdio::piped());
         let mut child = namespace.spawn(command).unwrap();
         let lines = lines(child.stdout.take().unwrap());
         Self {
@@ -69,6 +69,11 @@ impl Instance {
             lines,
             attached: Vec::new(),
         }
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// The hooks that it has attached to, by its own word.
@@ -106,6 +111,20 @@ impl Instance {
         let rest = self.lines.iter().collect();
         (self.child.wait().unwrap(), rest)
     }
+}
+
+/// `lastack run` with JSON output.
+pub(crate) fn run(interfaces: &[&str], options: &[&str]) -> Command {
+    let mut command = lastack(&["run", "--output", "json"]);
+    for interface in interfaces {
+        command.args(["--iface", interface]);
+    }
+    command
+        .args(options)
+        .env("RUST_LOG", "warn")
+        // Not even a busy machine's client misses it.
+        .env("LASTACK_WINDOW", "10s");
+    command
 }
 
 /// What a process prints, until it ends.
