@@ -1,18 +1,29 @@
 //! The command line: which command, and what all of them share.
 
-use std::process::ExitCode;
+mod evaluate;
 
-use clap::{Parser, Subcommand};
+use std::{env, process::ExitCode};
 
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use self::evaluate::{Refusal, evaluate};
 use crate::{
-    commands::{check, demo, run},
+    commands::{check, completions, demo, man, run},
     logging,
 };
 
 /// Makes the last ACK the last: stops the spurious ACK that old TCP stacks send after a
 /// connection is closed, before the server answers it with a reset.
+///
+/// It runs on the gateway between clients with such stacks and their servers. Begin with `lastack
+/// check --iface IF`; then `lastack run --iface IF --mode monitor` counts, and changes nothing.
 #[derive(Debug, Parser)]
-#[command(name = "lastack", version, about, max_term_width = 100)]
+#[command(
+    name = "lastack",
+    version,
+    about = "Stops the spurious last ACK of old TCP stacks from resetting their connections",
+    max_term_width = 100
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -20,9 +31,11 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Run(run::Arguments),
+    Run(Box<run::Arguments>),
     Check(check::Arguments),
     Demo(demo::Arguments),
+    Completions(completions::Arguments),
+    Man(man::Arguments),
 }
 
 /// Runs the command that the process was started with.
@@ -30,12 +43,13 @@ enum Command {
 /// Exit status: 0 done; 1 failed, with one line on standard error; 2 wrong usage.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    logging::start();
-    let done = match cli.command {
-        Command::Run(arguments) => run::run(&arguments),
-        Command::Check(arguments) => check::run(&arguments),
-        Command::Demo(arguments) => demo::run(&arguments),
+    let done = match evaluate(env::args_os()) {
+        Ok(cli) => {
+            logging::start();
+            execute(&cli.command)
+        }
+        Err(Refusal::Usage(error)) => error.exit(),
+        Err(Refusal::Failure(error)) => Err(error),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -44,4 +58,24 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn execute(command: &Command) -> anyhow::Result<()> {
+    match command {
+        Command::Run(arguments) => run::run(arguments),
+        Command::Check(arguments) => check::run(arguments),
+        Command::Demo(arguments) => demo::run(arguments),
+        Command::Completions(arguments) => completions::run(arguments, Cli::command()),
+        Command::Man(arguments) => man::run(arguments, Cli::command()),
+    }
+}
+
+/// What `lastack run` would be asked to do if it were started now: the command line and the
+/// environment of this process again, and the file as it is now.
+///
+/// # Errors
+///
+/// One line, if the file is missing or wrong, or if this process is another command.
+pub fn reread() -> anyhow::Result<run::Arguments> {
+    evaluate::run_arguments(env::args_os())
 }

@@ -3,6 +3,7 @@
 
 pub mod cli;
 pub mod commands;
+pub mod config;
 pub mod counters;
 pub mod datapath;
 pub mod instance;

@@ -1,6 +1,6 @@
 //! Options of every command that is about attaching.
 
-use clap::{Args, error::ErrorKind};
+use clap::Args;
 
 use crate::settings::{Ingress, TcMode, XdpMode};
 
@@ -36,17 +36,20 @@ pub(super) struct Attaching {
     pub(super) tc_mode: TcMode,
 }
 
+/// Options that cannot be used together.
+pub(crate) struct Contradiction {
+    /// Their long names.
+    pub(crate) options: [&'static str; 2],
+    /// Why not.
+    pub(crate) message: &'static str,
+}
+
 impl Attaching {
-    /// Ends the process, as wrong usage does, where the options of `command` contradict each
-    /// other.
-    pub(super) fn refuse_contradiction(self, mut command: clap::Command) {
-        if self.ingress == Ingress::Tc && self.xdp_mode != XdpMode::Auto {
-            command
-                .error(
-                    ErrorKind::ArgumentConflict,
-                    "--xdp-mode cannot be used with --ingress tc, which attaches no XDP",
-                )
-                .exit();
-        }
+    /// Which of them contradict each other.
+    pub(super) fn contradiction(self) -> Option<Contradiction> {
+        (self.ingress == Ingress::Tc && self.xdp_mode != XdpMode::Auto).then_some(Contradiction {
+            options: ["xdp-mode", "ingress"],
+            message: "--xdp-mode cannot be used with --ingress tc, which attaches no XDP",
+        })
     }
 }

@@ -10,10 +10,13 @@ mod machine;
 mod report;
 mod routes;
 
-use std::io;
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, bail};
-use clap::{Args, builder::NonEmptyStringValueParser};
+use clap::{Args, ValueHint, builder::NonEmptyStringValueParser};
 use filter_common::wire::Link as Header;
 use netlink_packet_route::AddressFamily;
 
@@ -22,7 +25,7 @@ use self::{
     report::{Finding, Report},
     routes::Routes,
 };
-use super::attaching::Attaching;
+use super::attaching::{Attaching, Contradiction};
 use crate::{
     datapath::{DatapathError, Interface},
     probe::{
@@ -42,6 +45,15 @@ use crate::{
 /// Loads the packet programs, if it may, but attaches none. Exit status 1 if a line is an error.
 #[derive(Debug, Args)]
 pub struct Arguments {
+    /// The file of options that `lastack run` is to have; those below are taken from it
+    #[arg(
+        long,
+        value_name = "FILE",
+        value_hint = ValueHint::FilePath,
+        env = "LASTACK_CONFIG",
+        hide_env_values = true
+    )]
+    config: Option<PathBuf>,
     /// An interface to be served (repeatable); without it, those that default routes lead by
     #[arg(
         long,
@@ -74,10 +86,21 @@ pub struct Arguments {
     output: Output,
 }
 
+impl Arguments {
+    /// The file that its options may come from.
+    pub(crate) fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
+    /// Which of the options contradict each other.
+    pub(crate) fn contradiction(&self) -> Option<Contradiction> {
+        self.attaching.contradiction()
+    }
+}
+
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let attaching = arguments.attaching;
-    attaching.refuse_contradiction(Arguments::augment_args(clap::Command::new("lastack check")));
     let settings = Settings {
         role: arguments.role,
         ingress: attaching.ingress,

@@ -2,10 +2,14 @@
 
 mod attaching;
 pub mod check;
+pub mod completions;
 pub mod demo;
+pub mod man;
 pub mod run;
 
 use std::time::Duration;
+
+pub(crate) use self::attaching::Contradiction;
 
 /// A time with its unit, above zero, and no longer than the programs can tell from one that is over.
 fn span(text: &str) -> Result<Duration, String> {

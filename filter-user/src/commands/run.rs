@@ -1,5 +1,6 @@
 //! `lastack run`: attach, stream counters until a signal, detach.
 
+mod changes;
 mod decisions;
 mod keeper;
 mod options;
@@ -12,14 +13,16 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::Args as _;
 use log::{info, warn};
 use tokio::{
     sync::watch,
     time::{Instant, MissedTickBehavior, interval, interval_at},
 };
 
-pub use self::options::Arguments;
+pub use self::{
+    changes::{OptionChange, OptionChanges, OptionValue},
+    options::Arguments,
+};
 use self::{decisions::log_decisions, keeper::Keeper, options::MetricsAddress, signals::Signals};
 use crate::{
     datapath::{Changes, Datapath, DatapathError},
@@ -36,8 +39,6 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let attaching = arguments.attaching;
-    attaching.refuse_contradiction(Arguments::augment_args(clap::Command::new("lastack run")));
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -1,20 +1,24 @@
 //! The options of `lastack run`.
 
 use std::{
+    fmt,
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
 };
 
 use clap::{
-    Args, ValueEnum,
+    ArgAction, Args, ValueEnum, ValueHint,
     builder::{BoolishValueParser, NonEmptyStringValueParser, RangedU64ValueParser},
 };
 use ipnet::IpNet;
 
 use crate::{
-    commands::{attaching::Attaching, span},
+    commands::{
+        attaching::{Attaching, Contradiction},
+        span,
+    },
     instance::InstanceName,
     settings::{Closer, LogDecisions, Mode, Role, Settings},
     stream::Output,
@@ -25,6 +29,9 @@ use crate::{
 /// SIGINT, SIGTERM, SIGHUP and SIGQUIT detach and end with status 0. If lastack dies, the kernel
 /// detaches all but clsact filters.
 #[derive(Debug, Args)]
+#[command(
+    override_usage = "lastack run [OPTIONS] --iface <IF>\n       lastack run [OPTIONS] --config <FILE>"
+)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a switch of the command line"
@@ -34,15 +41,27 @@ pub struct Arguments {
     #[arg(
         long,
         value_name = "IF",
-        required = true,
+        required_unless_present = "config",
         env = "LASTACK_IFACE",
         hide_env_values = true,
         value_delimiter = ',',
         value_parser = NonEmptyStringValueParser::new()
     )]
     pub(super) iface: Vec<String>,
+    /// A TOML file of these options, by their long names: window = "500ms"; flags and the
+    /// environment beat it
+    #[arg(
+        long,
+        value_name = "FILE",
+        value_hint = ValueHint::FilePath,
+        env = "LASTACK_CONFIG",
+        hide_env_values = true
+    )]
+    pub(super) config: Option<PathBuf>,
     /// Start also if an interface is not there yet, and attach to it when it comes
-    #[arg(long, value_parser = BoolishValueParser::new(), env = "LASTACK_WAIT", hide_env_values = true)]
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true", value_parser = BoolishValueParser::new(),
+          hide_default_value = true, hide_possible_values = true, env = "LASTACK_WAIT", hide_env_values = true)]
     pub(super) wait: bool,
     /// Where the interfaces lead: to the servers (wan) or to the clients (lan)
     #[arg(
@@ -73,7 +92,9 @@ pub struct Arguments {
     )]
     pub(super) closer: CloserName,
     /// Also drop the server's reset after a close (RFC 1337, fix F1)
-    #[arg(long, value_parser = BoolishValueParser::new(), env = "LASTACK_RST_GUARD", hide_env_values = true)]
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true", value_parser = BoolishValueParser::new(),
+          hide_default_value = true, hide_possible_values = true, env = "LASTACK_RST_GUARD", hide_env_values = true)]
     pub(super) rst_guard: bool,
     /// Look only at connections of these clients (10.0.0.0/8, 2001:db8::1); may be repeated
     #[arg(long, value_name = "CIDR", value_parser = prefix, value_delimiter = ',', env = "LASTACK_CLIENT", hide_env_values = true)]
@@ -125,7 +146,9 @@ pub struct Arguments {
     )]
     pub(super) output: Output,
     /// Print each drop and each reset, too
-    #[arg(long, value_parser = BoolishValueParser::new(), env = "LASTACK_EVENTS", hide_env_values = true)]
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true", value_parser = BoolishValueParser::new(),
+          hide_default_value = true, hide_possible_values = true, env = "LASTACK_EVENTS", hide_env_values = true)]
     pub(super) events: bool,
     /// Log each decision about a closing connection, from within the kernel: of all, or of one client
     #[arg(long, value_name = "CLIENT", num_args = 0..=1, require_equals = true, default_value = "off",
@@ -133,13 +156,16 @@ pub struct Arguments {
     pub(super) log_decisions: LogDecisions,
     /// Leave programs and tables in the kernel when this process ends, and take over those that
     /// an earlier one left
-    #[arg(long, value_parser = BoolishValueParser::new(), env = "LASTACK_PIN", hide_env_values = true)]
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true", value_parser = BoolishValueParser::new(),
+          hide_default_value = true, hide_possible_values = true, env = "LASTACK_PIN", hide_env_values = true)]
     pub(super) pin: bool,
     /// Where they are pinned: a directory of a BPF file system
     #[arg(
         long,
         value_name = "DIR",
         default_value = "/sys/fs/bpf/lastack",
+        value_hint = ValueHint::DirPath,
         env = "LASTACK_PIN_DIR",
         hide_env_values = true
     )]
@@ -186,6 +212,15 @@ impl FromStr for MetricsAddress {
     }
 }
 
+impl fmt::Display for MetricsAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::At(address) => address.fmt(f),
+        }
+    }
+}
+
 /// A prefix, or one address.
 fn prefix(text: &str) -> Result<IpNet, String> {
     let prefix: Result<IpNet, _> = text.parse();
@@ -196,6 +231,21 @@ fn prefix(text: &str) -> Result<IpNet, String> {
 }
 
 impl Arguments {
+    /// The file that its options may come from.
+    pub(crate) fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
+    /// The interfaces to serve.
+    pub(crate) fn interfaces(&self) -> &[String] {
+        &self.iface
+    }
+
+    /// Which of the options contradict each other.
+    pub(crate) fn contradiction(&self) -> Option<Contradiction> {
+        self.attaching.contradiction()
+    }
+
     /// What the programs are to do.
     pub(super) fn settings(&self) -> Settings {
         Settings {

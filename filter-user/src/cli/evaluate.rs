@@ -1,0 +1,129 @@
+//! From the command line, the environment and a file to the options of a command.
+//!
+//! The command line tells the file; a flag beats the environment, which beats the file, which beats
+//! the default.
+
+use std::{ffi::OsString, path::Path};
+
+use anyhow::{anyhow, bail};
+use clap::{
+    ArgMatches, Args as _, CommandFactory as _, FromArgMatches as _, error::ErrorKind,
+    parser::ValueSource,
+};
+
+use super::{Cli, Command};
+use crate::{
+    commands::{Contradiction, run},
+    config::ConfigFile,
+};
+
+/// Why there is no command to run.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// The command line or the environment is wrong; or it asks for help.
+    Usage(clap::Error),
+    /// What they name is.
+    Failure(anyhow::Error),
+}
+
+impl From<clap::Error> for Refusal {
+    fn from(error: clap::Error) -> Self {
+        Self::Usage(error)
+    }
+}
+
+/// The command that these arguments ask for.
+pub(super) fn evaluate(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Refusal> {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    let mut matches = Cli::command().try_get_matches_from(&arguments)?;
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    let mut file = None;
+    if let Some(path) = cli.command.config() {
+        let options = run::Arguments::augment_args(clap::Command::new("lastack run"));
+        let read = ConfigFile::read(path, &options).map_err(Refusal::Failure)?;
+        let name = matches.subcommand_name().unwrap_or_default();
+        let command = Cli::command().mut_subcommand(name, |command| read.defaults(command));
+        matches = command.try_get_matches_from(&arguments)?;
+        cli = Cli::from_arg_matches(&matches)?;
+        file = Some(read);
+    }
+    refuse_contradiction(&cli, &matches, file.as_ref())?;
+    match (&cli.command, &file) {
+        (Command::Run(run), Some(file)) if run.interfaces().is_empty() => {
+            Err(Refusal::Failure(anyhow!(
+                "{}: no interface to serve: add iface = [\"wan0\"], or give --iface",
+                file.path().display()
+            )))
+        }
+        _ => Ok(cli),
+    }
+}
+
+/// The same, if they ask for `lastack run`.
+pub(super) fn run_arguments(
+    arguments: impl IntoIterator<Item = OsString>,
+) -> anyhow::Result<run::Arguments> {
+    match evaluate(arguments) {
+        Ok(Cli {
+            command: Command::Run(arguments),
+        }) => Ok(*arguments),
+        Ok(_) => bail!("not started as `lastack run`"),
+        // Its first line; how to use it is of no use now.
+        Err(Refusal::Usage(error)) => {
+            let text = error.to_string();
+            let line = text.lines().next().unwrap_or_default();
+            bail!("{}", line.trim_start_matches("error: "))
+        }
+        Err(Refusal::Failure(error)) => Err(error),
+    }
+}
+
+impl Command {
+    fn config(&self) -> Option<&Path> {
+        match self {
+            Self::Run(arguments) => arguments.config(),
+            Self::Check(arguments) => arguments.config(),
+            Self::Demo(_) | Self::Completions(_) | Self::Man(_) => None,
+        }
+    }
+
+    fn contradiction(&self) -> Option<Contradiction> {
+        match self {
+            Self::Run(arguments) => arguments.contradiction(),
+            Self::Check(arguments) => arguments.contradiction(),
+            Self::Demo(_) | Self::Completions(_) | Self::Man(_) => None,
+        }
+    }
+}
+
+/// Where options contradict each other, says so: in the file, if one of them comes from there.
+fn refuse_contradiction(
+    cli: &Cli,
+    matches: &ArgMatches,
+    file: Option<&ConfigFile>,
+) -> Result<(), Refusal> {
+    let (Some(contradiction), Some((name, matches))) =
+        (cli.command.contradiction(), matches.subcommand())
+    else {
+        return Ok(());
+    };
+    let Contradiction { options, message } = contradiction;
+    let refused = options.iter().find_map(|option| {
+        let source = matches.value_source(&option.replace('-', "_"));
+        if source != Some(ValueSource::DefaultValue) {
+            return None;
+        }
+        file?.refuse(option, &message.replace("--", ""))
+    });
+    if let Some(error) = refused {
+        return Err(Refusal::Failure(error));
+    }
+    let mut command = Cli::command();
+    command.build();
+    let command = match command.find_subcommand_mut(name) {
+        Some(command) => command,
+        None => &mut Cli::command(),
+    };
+    let error = command.error(ErrorKind::ArgumentConflict, message);
+    Err(Refusal::Usage(error))
+}
