@@ -1,5 +1,5 @@
 //! `lastack run` as a service: what it tells systemd and the journal, the capabilities that it
-//! needs and keeps, and its unit. Needs root, ip, tc, bpftool, curl, setpriv and systemd-analyze;
+//! needs and keeps, and its unit. Needs root, ip, tc, bpftool, curl, setpriv, unshare and systemd-analyze;
 //! no systemd has to run.
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
@@ -11,6 +11,7 @@ mod journal;
 mod manager;
 mod notify;
 mod privilege;
+mod sandbox;
 mod unit;
 
 use filter_user::lab::namespace::Namespace;

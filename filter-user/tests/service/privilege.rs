@@ -20,14 +20,14 @@ const THREE: u64 = 1 << 39 | 1 << 12 | 1 << 38;
 const CLSACT: [&str; 4] = ["--ingress", "tc", "--tc-mode", "clsact"];
 
 /// A copy of the program that everybody may run, and how it is run.
-struct Limited {
+pub(crate) struct Limited {
     directory: Directory,
     setpriv: Vec<String>,
 }
 
 impl Limited {
     /// As the unit does it: root, of whose capabilities only those of the unit can be had.
-    fn root() -> Self {
+    pub(crate) fn root() -> Self {
         let only = format!("-all{}", capabilities());
         Self::new(&[("--bounding-set", &only), ("--inh-caps", "-all")])
     }
@@ -38,6 +38,7 @@ impl Limited {
         Self::new(&[
             ("--reuid", "65534"),
             ("--regid", "65534"),
+            ("--groups", "65534"),
             ("--bounding-set", &only),
             ("--inh-caps", &only),
             ("--ambient-caps", &only),
@@ -48,14 +49,14 @@ impl Limited {
         let directory = Directory::new();
         fs::set_permissions(&*directory, PermissionsExt::from_mode(0o755)).unwrap();
         fs::copy(env!("CARGO_BIN_EXE_lastack"), directory.join("lastack")).unwrap();
-        let mut setpriv = vec!["--clear-groups".to_owned(), "--no-new-privs".to_owned()];
+        let mut setpriv = vec!["--no-new-privs".to_owned()];
         for (option, value) in options {
             setpriv.extend([(*option).to_owned(), (*value).to_owned()]);
         }
         Self { directory, setpriv }
     }
 
-    fn run(&self, interfaces: &[&str], options: &[&str]) -> Command {
+    pub(crate) fn run(&self, interfaces: &[&str], options: &[&str]) -> Command {
         let command = run(interfaces, options);
         let mut limited = Command::new("setpriv");
         limited
@@ -157,15 +158,15 @@ fn having_attached_it_keeps_three_capabilities_and_uses_them_only_to_attach_agai
     }
 }
 
-/// It cures, attaches again to what returns, and detaches.
-fn assert_works(limited: &Limited, options: &[&str]) {
+/// What `run` gives for interfaces and options cures, attaches again to what returns, and detaches.
+pub(crate) fn assert_works(run: impl FnOnce(&[&str], &[&str]) -> Command, options: &[&str]) {
     let mut network = Network::new();
     let mut client = network.client();
     let gateway = &network.topology.gateway;
     let before = hooks(gateway, WAN);
     add_uplink(gateway);
-    let command = limited.run(&[WAN, UPLINK], options);
-    let instance = Instance::spawn(gateway, command).attached_to(&[WAN, UPLINK]);
+    let instance = Instance::spawn(gateway, run(&[WAN, UPLINK], options));
+    let instance = instance.attached_to(&[WAN, UPLINK]);
     remove_uplink(gateway);
     assert_event(&instance, "lost");
     add_uplink(gateway);
@@ -174,25 +175,34 @@ fn assert_works(limited: &Limited, options: &[&str]) {
     assert_lowered(&instance);
     cure::assert_cured_by(instance, &mut client);
     remove_uplink(gateway);
-    assert_eq!(hooks(gateway, WAN), before);
+    if !options.contains(&"--pin") {
+        assert_eq!(hooks(gateway, WAN), before);
+    }
+}
+
+fn assert_limited_works(limited: &Limited, options: &[&str]) {
+    assert_works(
+        |interfaces, options| limited.run(interfaces, options),
+        options,
+    );
 }
 
 #[test]
 fn root_with_three_capabilities_serves_by_xdp_and_tcx() {
-    assert_works(&Limited::root(), &[]);
+    assert_limited_works(&Limited::root(), &[]);
 }
 
 #[test]
 fn root_with_three_capabilities_serves_by_clsact() {
-    assert_works(&Limited::root(), &CLSACT);
+    assert_limited_works(&Limited::root(), &CLSACT);
 }
 
 #[test]
 fn another_user_with_three_capabilities_serves_by_xdp_and_tcx() {
-    assert_works(&Limited::user(), &[]);
+    assert_limited_works(&Limited::user(), &[]);
 }
 
 #[test]
 fn another_user_with_three_capabilities_serves_by_clsact() {
-    assert_works(&Limited::user(), &CLSACT);
+    assert_limited_works(&Limited::user(), &CLSACT);
 }
