@@ -154,7 +154,8 @@ fn send(
     message: &[NotifyState<'_>],
     patience: Option<Duration>,
 ) -> io::Result<()> {
-    let message: String = message.iter().map(|state| format!("{state}\n")).collect();
+    let lines: Vec<_> = message.iter().map(ToString::to_string).collect();
+    let message = lines.join("\n");
     let socket = UnixDatagram::unbound()?;
     match patience {
         Some(_) => socket.set_write_timeout(patience)?,

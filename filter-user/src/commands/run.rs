@@ -62,7 +62,7 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         attach(&mut datapath, interface, arguments.wait)?;
     }
     // Before anything starts a thread.
-    if let Err(error) = privilege::give_up(|| datapath.counters().is_ok()) {
+    if let Err(error) = privilege::give_up(|| datapath.unserved_counters().is_ok()) {
         warn!("capabilities stay as they are: {error:#}");
     }
     let mut stream = Stream::new(arguments.output);

@@ -28,13 +28,13 @@ pub(crate) struct Limited {
 impl Limited {
     /// As the unit does it: root, of whose capabilities only those of the unit can be had.
     pub(crate) fn root() -> Self {
-        let only = format!("-all{}", capabilities());
+        let only = capabilities();
         Self::new(&[("--bounding-set", &only), ("--inh-caps", "-all")])
     }
 
     /// Another user, who is given the same.
     fn user() -> Self {
-        let only = format!("-all{}", capabilities());
+        let only = capabilities();
         Self::new(&[
             ("--reuid", "65534"),
             ("--regid", "65534"),
@@ -79,7 +79,7 @@ fn capabilities() -> String {
     };
     let names = capabilities.split(' ');
     let names = names.map(|name| name.strip_prefix("CAP_").unwrap().to_lowercase());
-    names.map(|name| format!(",+{name}")).collect()
+    format!("-all,+{}", names.collect::<Vec<_>>().join(",+"))
 }
 
 /// What the kernel says of each thread of a process.
