@@ -39,10 +39,11 @@ fn analyze(arguments: &[&str]) -> Output {
 
 #[test]
 fn systemd_finds_no_fault_with_the_unit() {
-    let output = analyze(&["verify"]);
-    let said = [output.stdout, output.stderr].map(|said| String::from_utf8(said).unwrap());
-    assert_eq!(said, [""; 2]);
-    assert!(output.status.success(), "{}", output.status);
+    // It looks at the machine's own units, too, in which there may be some.
+    let output = analyze(&["verify", "--recursive-errors=no"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!said.contains("lastack@"), "{said}");
+    assert!(output.status.success(), "{}: {said}", output.status);
 }
 
 #[test]
