@@ -20,8 +20,8 @@ pub(crate) struct Arguments {
     unprivileged: bool,
 }
 
-/// What the tests run against real traffic.
-const TOOLS: [Tool; 12] = [
+/// What the tests run, most of it for real traffic.
+const TOOLS: [Tool; 13] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("nft", "nftables"),
@@ -34,6 +34,7 @@ const TOOLS: [Tool; 12] = [
     ("groff", "groff-base"),
     ("prometheus", "prometheus"),
     ("promtool", "prometheus"),
+    ("systemd-analyze", "systemd"),
 ];
 
 /// The packages of these with which Debian starts a server, and what systemd calls it.
