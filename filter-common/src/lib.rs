@@ -19,7 +19,9 @@
 pub mod close;
 pub mod expiry;
 pub mod flow;
+pub mod layout;
 pub mod policy;
+pub mod record;
 pub mod segment;
 pub mod seq;
 pub mod verdict;
@@ -28,6 +30,7 @@ pub mod wire;
 pub use close::{Decision, Machine, decide};
 pub use flow::{Change, ClientHalf, Effects, Flow, Phase, ServerHalf};
 pub use policy::{Closer, Mode, Moment, Policy, Ticks};
+pub use record::{EventRecord, HostRecord};
 pub use segment::{Direction, Flags, FlowKey, Segment};
 pub use seq::SeqNum;
-pub use verdict::{Reason, SETTLED, Tallies, Verdict};
+pub use verdict::{Fault, Reason, SETTLED, Tallies, Verdict};

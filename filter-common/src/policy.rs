@@ -146,7 +146,7 @@ pub struct Configuration {
     pub enforce: u8,
     /// [`Policy::rst_guard`].
     pub rst_guard: u8,
-    /// Whether each decision is logged.
+    /// Whose decisions are logged: nobody's (0), everybody's (1), or those about `log_client` (2).
     pub log_decisions: u8,
     /// Whether only flows of some clients are made.
     pub scoped_clients: u8,
@@ -154,8 +154,12 @@ pub struct Configuration {
     pub scoped_ports: u8,
     /// Whether either side's FIN makes a flow, and not only the client's.
     pub either: u8,
+    /// Whether each drop and each reset is reported.
+    pub events: u8,
     /// Always 0.
-    pub reserved: [u8; 4],
+    pub reserved: [u8; 3],
+    /// As in a flow's key.
+    pub log_client: [u32; 4],
 }
 
 impl Configuration {
@@ -174,7 +178,9 @@ impl Configuration {
         scoped_clients: 0,
         scoped_ports: 0,
         either: 0,
-        reserved: [0; 4],
+        events: 0,
+        reserved: [0; 3],
+        log_client: [0; 4],
     };
 
     /// What bounds R1 and R2. The packet programs read the fields that they need instead.

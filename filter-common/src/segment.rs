@@ -177,9 +177,25 @@ impl FlowKey {
     }
 }
 
-fn address(words: &[u32; 4]) -> IpAddr {
+/// The address whose words a [`FlowKey`] has.
+#[must_use]
+pub fn address(words: &[u32; 4]) -> IpAddr {
     let [a, b, c, d] = words.map(|word| u128::from(u32::from_be(word)));
     Ipv6Addr::from_bits(a << 96 | b << 64 | c << 32 | d).to_canonical()
+}
+
+/// The words that a [`FlowKey`] has of an address.
+#[must_use]
+pub fn words(address: IpAddr) -> [u32; 4] {
+    let bits = match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(v6) => v6.to_bits(),
+    };
+    [96, 64, 32, 0].map(|shift| {
+        #[expect(clippy::cast_possible_truncation, reason = "a word of it")]
+        let word = (bits >> shift) as u32;
+        word.to_be()
+    })
 }
 
 #[cfg(feature = "user")]
@@ -223,5 +239,7 @@ mod tests {
         assert_eq!(key.client_address().to_string(), "10.0.0.1");
         assert_eq!(key.server_address().to_string(), "2001:db8::1");
         assert_eq!((key.client_port(), key.server_port()), (49152, 80));
+        assert_eq!(words(key.client_address()), key.client);
+        assert_eq!(words(key.server_address()), key.server);
     }
 }

@@ -9,6 +9,17 @@ pub enum Verdict {
     Drop,
 }
 
+/// What is counted for each client that shows the fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// An ACK that nothing asked for.
+    SpuriousAck,
+    /// An ACK whose cause an earlier one had answered.
+    RedundantAck,
+    /// A reset that such an ACK drew.
+    Reset,
+}
+
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)+) => {
         /// Why a packet got its verdict: one list for counters, metrics, logs and tests.
@@ -172,6 +183,49 @@ impl Reason {
             | Self::ResetAfterClose
             | Self::ResetOther => Verdict::Pass,
         }
+    }
+
+    /// What it tells of the client, if anything.
+    #[inline(always)]
+    #[must_use]
+    pub fn fault(self) -> Option<Fault> {
+        if matches!(self, Self::SpuriousAckDropped | Self::SpuriousAckObserved) {
+            Some(Fault::SpuriousAck)
+        } else if matches!(self, Self::RedundantAckDropped | Self::RedundantAckObserved) {
+            Some(Fault::RedundantAck)
+        } else if matches!(
+            self,
+            Self::ResetAfterSpuriousAck | Self::ResetAfterSpuriousAckSuppressed
+        ) {
+            Some(Fault::Reset)
+        } else {
+            None
+        }
+    }
+
+    /// Whether it is reported where each drop and each reset is: drops that monitor mode only
+    /// counts included, and every RST of a server to a closing flow.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_event(self) -> bool {
+        matches!(
+            self,
+            Self::SpuriousAckDropped
+                | Self::SpuriousAckObserved
+                | Self::RedundantAckDropped
+                | Self::RedundantAckObserved
+                | Self::ResetAfterSpuriousAck
+                | Self::ResetAfterClose
+                | Self::ResetOther
+                | Self::ResetAfterSpuriousAckSuppressed
+                | Self::ResetAfterCloseSuppressed
+        )
+    }
+
+    /// The reason with this discriminant, if there is one.
+    #[must_use]
+    pub fn from_discriminant(discriminant: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(discriminant)).copied()
     }
 
     /// Whether it is counted: an ordinary packet costs no counter.

@@ -6,13 +6,14 @@ use filter_common::{Closer, Direction, Flags, Mode, Policy, Ticks, policy::Confi
 use crate::filter::Hook;
 
 #[unsafe(no_mangle)]
-static CONFIGURATION: Global<Configuration> = Global::new(Configuration::INERT);
+pub(crate) static CONFIGURATION: Global<Configuration> = Global::new(Configuration::INERT);
 
 /// Reads one field. Each on its own, so that the verifier knows its value and removes the
 /// branches that it rules out; a copy of the whole would go over the stack.
 macro_rules! field {
     ($name:ident) => {{
-        let whole = (&raw const CONFIGURATION).cast::<Configuration>();
+        let whole = (&raw const $crate::configuration::CONFIGURATION)
+            .cast::<filter_common::policy::Configuration>();
         // SAFETY: a Global is its value, and always initialized. Volatile, because the
         // compiler must not take the value of the build for the loader's.
         unsafe { (&raw const (*whole).$name).read_volatile() }
@@ -27,11 +28,6 @@ pub(crate) fn secret() -> u64 {
 #[inline(always)]
 pub(crate) fn slot_mask() -> u32 {
     field!(slot_mask)
-}
-
-#[inline(always)]
-pub(crate) fn logs_decisions() -> bool {
-    field!(log_decisions) != 0
 }
 
 /// Whether only flows of some clients are made.

@@ -5,7 +5,6 @@ use aya_ebpf::{
     bindings::{BPF_ANY, BPF_NOEXIST},
     helpers::bpf_jiffies64,
 };
-use aya_log_ebpf::debug;
 use filter_common::{
     ClientHalf, Direction, Effects, Flow, FlowKey, Machine, Moment, Reason, Segment, ServerHalf,
     Ticks, Verdict,
@@ -17,6 +16,7 @@ use crate::{
     configuration,
     maps::{self, Counters, FACTS, FLOWS, SCRATCH},
     packet::{Copied, Packet},
+    tell::tell,
 };
 
 /// Where on an interface a program runs.
@@ -90,9 +90,7 @@ fn examine<P: Packet, F: Frame>(
         &*facts
     };
     let reason = judge(facts, direction, slot, now);
-    if configuration::logs_decisions() && reason.is_counted() {
-        log(facts, reason);
-    }
+    tell(facts, reason);
     Ok(reason.verdict())
 }
 
@@ -107,49 +105,71 @@ fn now() -> Ticks {
 /// In a map, which the verifier does not look into: it has many ways to get here, and sees that
 /// they are the same from here on.
 pub(crate) struct Facts {
-    key: FlowKey,
-    segment: Segment,
+    pub(crate) key: FlowKey,
+    pub(crate) segment: Segment,
     hash: u32,
-    interface: u32,
+    pub(crate) interface: u32,
 }
 
 /// Judges and counts a segment.
 ///
-/// Out of line, and with no pointer into the packet, for the verifier's sake, too.
+/// Out of line, and with no pointer into the packet, for the verifier's sake, too. So are the
+/// four cases of it: in each, compilers know whether there is a flow and which side speaks, and
+/// need not keep a flow that may not be there.
 #[inline(never)]
 fn judge(facts: &Facts, direction: Direction, slot: *mut Slot, now: Ticks) -> Reason {
-    let Facts {
-        key,
-        segment,
-        hash,
-        interface,
-    } = facts;
-    // Behind the look-up, compilers leave a register unset that the verifier asks for.
-    let policy = configuration::policy();
-    let found = FLOWS.get_ptr_mut(key);
-    if found.is_none() {
-        if !configuration::opens(direction, segment.flags) {
-            return Reason::NoFlow;
+    match (FLOWS.get_ptr_mut(&facts.key), direction) {
+        (Some(flow), Direction::FromClient) => judge_client(facts, flow, slot, now),
+        (Some(flow), Direction::FromServer) => judge_server(facts, flow, slot, now),
+        (None, direction) if !configuration::opens(direction, facts.segment.flags) => {
+            Reason::NoFlow
         }
-        if !maps::is_in_scope(key) {
-            return Reason::OutOfScope;
-        }
+        (None, _) if !maps::is_in_scope(&facts.key) => Reason::OutOfScope,
+        (None, Direction::FromClient) => open_by_client(facts, slot, now),
+        (None, Direction::FromServer) => open_by_server(facts, slot, now),
     }
-    let Some(counters) = Counters::of(*interface) else {
+}
+
+#[inline(never)]
+fn judge_client(facts: &Facts, flow: *mut Flow, slot: *mut Slot, now: Ticks) -> Reason {
+    judge_flow(facts, Direction::FromClient, flow, slot, now)
+}
+
+#[inline(never)]
+fn judge_server(facts: &Facts, flow: *mut Flow, slot: *mut Slot, now: Ticks) -> Reason {
+    judge_flow(facts, Direction::FromServer, flow, slot, now)
+}
+
+#[inline(never)]
+fn open_by_client(facts: &Facts, slot: *mut Slot, now: Ticks) -> Reason {
+    open(facts, Direction::FromClient, slot, now)
+}
+
+#[inline(never)]
+fn open_by_server(facts: &Facts, slot: *mut Slot, now: Ticks) -> Reason {
+    open(facts, Direction::FromServer, slot, now)
+}
+
+/// A segment of a flow that is in the table.
+#[inline(always)]
+fn judge_flow(
+    facts: &Facts,
+    direction: Direction,
+    found: *mut Flow,
+    slot: *mut Slot,
+    now: Ticks,
+) -> Reason {
+    let Some(counters) = Counters::of(facts.interface) else {
         return Reason::NoFlow;
     };
-    let flow = found.map(read);
-    let mut table = Table {
-        key,
-        hash: *hash,
+    let policy = configuration::policy();
+    let flow = read(found);
+    let touched = flow.touched().seen_from(now);
+    let before = expiry::deadline(facts.hash, touched, flow.lifetime(&policy));
+    let mut table = Known {
+        key: &facts.key,
         found,
-        slot,
-        before: flow.map(|flow| {
-            let touched = flow.touched().seen_from(now);
-            expiry::deadline(*hash, touched, flow.lifetime(&policy))
-        }),
-        now,
-        kept: None,
+        kept: UNTOUCHED,
     };
     let machine = Machine {
         now,
@@ -157,14 +177,38 @@ fn judge(facts: &Facts, direction: Direction, slot: *mut Slot, now: Ticks) -> Re
         policy: &policy,
         effects: &mut table,
     };
-    let reason = machine.segment(flow, direction, segment);
-    table.keep();
+    let reason = machine.segment(Some(flow), direction, &facts.segment);
+    keep(slot, Some(before), facts.hash, now, table.kept);
     counters.count(reason);
-    if let Some(flow) = flow
-        && flow.is_settled_by(direction, reason)
-    {
+    if flow.is_settled_by(direction, reason) {
         maps::count_settled(flow.client.link.into());
     }
+    if let Some(fault) = reason.fault() {
+        maps::blame(&facts.key.client, fault, now);
+    }
+    reason
+}
+
+/// A segment that makes a flow.
+#[inline(always)]
+fn open(facts: &Facts, direction: Direction, slot: *mut Slot, now: Ticks) -> Reason {
+    let Some(counters) = Counters::of(facts.interface) else {
+        return Reason::NoFlow;
+    };
+    let policy = configuration::policy();
+    let mut table = Unknown {
+        key: &facts.key,
+        kept: UNTOUCHED,
+    };
+    let machine = Machine {
+        now,
+        link: counters.link(),
+        policy: &policy,
+        effects: &mut table,
+    };
+    let reason = machine.segment(None, direction, &facts.segment);
+    keep(slot, None, facts.hash, now, table.kept);
+    counters.count(reason);
     reason
 }
 
@@ -181,130 +225,138 @@ fn read(flow: *mut Flow) -> Flow {
     }
 }
 
-/// One flow's place in the maps.
-struct Table<'a> {
-    key: &'a FlowKey,
-    hash: u32,
-    found: Option<*mut Flow>,
-    slot: *mut Slot,
-    /// What the flow wrote into its slot last, if it had one.
-    before: Option<Slot>,
-    now: Ticks,
-    /// For how long the slot is to live on. Written once, in the end, wherever that was decided.
-    kept: Option<Ticks>,
+/// That a slot is to live on as it is. A number and no Option, so that compilers keep it in a
+/// register.
+const UNTOUCHED: Ticks = Ticks(u64::MAX);
+
+/// Sees to it that the slot outlives the flow. Another CPU that writes at this instant may
+/// win; its flow or this one then passes unseen.
+///
+/// `before` is what the flow wrote into its slot last, if it had one; `lifetime` is for how long it
+/// is to live on. Done once, in the end, wherever that was decided.
+#[inline(always)]
+fn keep(slot: *mut Slot, before: Option<Slot>, hash: u32, now: Ticks, lifetime: Ticks) {
+    if lifetime == UNTOUCHED {
+        return;
+    }
+    let deadline = expiry::deadline(hash, now, lifetime);
+    // SAFETY: a live map value, read and written one word at a time.
+    unsafe {
+        if let Some(renewed) = expiry::renewed(slot.read_volatile(), before, deadline, now) {
+            slot.write_volatile(renewed);
+        }
+    }
 }
 
-impl Effects for Table<'_> {
+/// The place of a flow that is in the table.
+struct Known<'a> {
+    key: &'a FlowKey,
+    found: *mut Flow,
+    kept: Ticks,
+}
+
+impl Effects for Known<'_> {
     #[inline(always)]
     fn create(&mut self, flow: Flow) -> bool {
-        let lifetime = configuration::half_closed_lifetime();
-        let flags = if self.found.is_none() {
-            BPF_NOEXIST
-        } else {
-            BPF_ANY
-        };
-        let mut created = FLOWS.insert(self.key, flow, flags.into()).is_ok();
-        if self.found.is_none() && !created {
-            // The other direction's hook, or another CPU, was faster.
-            self.found = FLOWS.get_ptr_mut(self.key);
-            if flow.client.finished == 0 {
-                self.server(flow.server, lifetime);
-            } else {
-                self.client(flow.client, lifetime);
-            }
-            created = self.found.is_some();
-        }
+        let created = FLOWS.insert(self.key, flow, BPF_ANY.into()).is_ok();
         if created {
-            self.kept = Some(lifetime);
+            self.kept = configuration::half_closed_lifetime();
         }
         created
     }
 
     #[inline(always)]
     fn client(&mut self, client: ClientHalf, lifetime: Ticks) {
-        if let Some(flow) = self.found {
-            // SAFETY: a live map value, of which this direction writes the client's half.
-            unsafe { (*flow).client = client };
-            self.kept = Some(lifetime);
-        }
+        // SAFETY: a live map value, of which this direction writes the client's half.
+        unsafe { write_client(self.found, client) };
+        self.kept = lifetime;
     }
 
     #[inline(always)]
     fn server(&mut self, server: ServerHalf, lifetime: Ticks) {
-        if let Some(flow) = self.found {
-            // SAFETY: a live map value, of which this direction writes the server's half; it begins
-            // with the word that is what the server told.
-            unsafe {
-                let told = (&raw const server).cast::<u64>().read_unaligned();
-                flow.cast::<u64>().write_volatile(told);
-                (*flow).server.at = server.at;
-            }
-            self.kept = Some(lifetime);
-        }
+        // SAFETY: a live map value, of which this direction writes the server's half.
+        unsafe { write_server(self.found, server) };
+        self.kept = lifetime;
     }
 
     #[inline(always)]
     fn client_at(&mut self, at: Moment, lifetime: Ticks) {
-        if let Some(flow) = self.found {
-            // SAFETY: as above; a word.
-            unsafe { (*flow).client.at = at };
-            self.kept = Some(lifetime);
-        }
+        // SAFETY: as above; a word.
+        unsafe { (*self.found).client.at = at };
+        self.kept = lifetime;
     }
 
     #[inline(always)]
     fn server_at(&mut self, at: Moment, lifetime: Ticks) {
-        if let Some(flow) = self.found {
-            // SAFETY: as above; a word.
-            unsafe { (*flow).server.at = at };
-            self.kept = Some(lifetime);
-        }
+        // SAFETY: as above; a word.
+        unsafe { (*self.found).server.at = at };
+        self.kept = lifetime;
     }
 
     #[inline(always)]
     fn forget(&mut self) {
-        self.kept = Some(Ticks(0));
+        self.kept = Ticks(0);
         // It fails where another CPU was faster.
         FLOWS.remove(self.key).ok();
     }
 }
 
-impl Table<'_> {
-    /// Sees to it that the slot outlives the flow. Another CPU that writes at this instant may
-    /// win; its flow or this one then passes unseen.
-    #[inline(always)]
-    fn keep(&self) {
-        let Some(lifetime) = self.kept else { return };
-        let deadline = expiry::deadline(self.hash, self.now, lifetime);
-        // SAFETY: a live map value, read and written one word at a time.
-        unsafe {
-            let there = self.slot.read_volatile();
-            if let Some(slot) = expiry::renewed(there, self.before, deadline, self.now) {
-                self.slot.write_volatile(slot);
-            }
-        }
-    }
+/// The place of a flow that is not in the table: all that can be done is to make it.
+struct Unknown<'a> {
+    key: &'a FlowKey,
+    kept: Ticks,
 }
 
-/// Kept out of line: it needs much of the stack, and is not there at all when it is off.
-#[inline(never)]
-fn log(facts: &Facts, reason: Reason) {
-    let Facts { key, segment, .. } = facts;
-    let address = |words: [u32; 4]| {
-        let [a, b, c, d] = words.map(|word| u128::from(u32::from_be(word)));
-        (a << 96 | b << 64 | c << 32 | d).to_be_bytes()
-    };
-    debug!(
-        &(),
-        "{:i} {} > {:i} {} seq {} ack {} flags {:x} payload {}: {}",
-        address(key.client),
-        key.client_port(),
-        address(key.server),
-        key.server_port(),
-        segment.seq.0,
-        segment.ack.0,
-        segment.flags.bits(),
-        segment.payload,
-        reason.as_str(),
-    );
+impl Effects for Unknown<'_> {
+    #[inline(always)]
+    fn create(&mut self, flow: Flow) -> bool {
+        if FLOWS.insert(self.key, flow, BPF_NOEXIST.into()).is_err() {
+            // The other direction's hook, or another CPU, was faster.
+            let Some(found) = FLOWS.get_ptr_mut(self.key) else {
+                return false;
+            };
+            // SAFETY: a live map value, of which each direction writes its half.
+            unsafe {
+                if flow.client.finished == 0 {
+                    write_server(found, flow.server);
+                } else {
+                    write_client(found, flow.client);
+                }
+            }
+        }
+        self.kept = configuration::half_closed_lifetime();
+        true
+    }
+
+    fn client(&mut self, _: ClientHalf, _: Ticks) {}
+
+    fn server(&mut self, _: ServerHalf, _: Ticks) {}
+
+    fn client_at(&mut self, _: Moment, _: Ticks) {}
+
+    fn server_at(&mut self, _: Moment, _: Ticks) {}
+
+    fn forget(&mut self) {}
+}
+
+/// # Safety
+///
+/// `flow` is a live map value.
+#[inline(always)]
+unsafe fn write_client(flow: *mut Flow, client: ClientHalf) {
+    // SAFETY: as the caller says.
+    unsafe { (*flow).client = client };
+}
+
+/// # Safety
+///
+/// `flow` is a live map value.
+#[inline(always)]
+unsafe fn write_server(flow: *mut Flow, server: ServerHalf) {
+    // SAFETY: as the caller says; the server's half begins with the word that is what it told.
+    unsafe {
+        let told = (&raw const server).cast::<u64>().read_unaligned();
+        flow.cast::<u64>().write_volatile(told);
+        (*flow).server.at = server.at;
+    }
 }

@@ -3,14 +3,15 @@
 #![expect(clippy::cast_possible_truncation, reason = "an entry has 8 bits")]
 
 use aya_ebpf::{
-    bindings::BPF_F_NO_PREALLOC,
+    bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST},
     macros::map,
-    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, lpm_trie::Key},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, LruPerCpuHashMap, PerCpuArray, lpm_trie::Key},
 };
 use filter_common::{
-    Flow, FlowKey, Reason, SETTLED, Tallies,
+    Fault, Flow, FlowKey, HostRecord, Reason, SETTLED, Tallies, Ticks,
     expiry::{self, Line, Slot},
     policy::{INTERFACE_PROBES, MOST_INTERFACES, UNSERVED},
+    record::{EventQuota, MOST_HOSTS},
 };
 
 use crate::{configuration, filter::Facts, packet::Scratch};
@@ -58,6 +59,16 @@ static INTERFACES: Array<u32> = Array::with_max_entries(MOST_INTERFACES, 0);
 /// What was counted, by interface; at `UNSERVED` that of interfaces without an entry.
 #[map]
 static COUNTERS: PerCpuArray<Tallies> = PerCpuArray::with_max_entries(MOST_INTERFACES, 0);
+
+/// Clients with the fault. LRU, as the flows; per CPU, since several count the same client's.
+#[map]
+static HOSTS: LruPerCpuHashMap<[u32; 4], HostRecord> =
+    LruPerCpuHashMap::with_max_entries(MOST_HOSTS, 0);
+
+/// How much each CPU may report, and what it could not. Here also where nothing is reported, so that
+/// what was lost before is still known then.
+#[map]
+pub(crate) static EVENT_QUOTA: PerCpuArray<EventQuota> = PerCpuArray::with_max_entries(1, 0);
 
 /// Headers of frames whose own are not readable in place, one entry a hook.
 #[map]
@@ -132,6 +143,41 @@ pub(crate) fn count_settled(link: u32) {
         // SAFETY: as above.
         unsafe { (*tallies)[SETTLED] += 1 };
     }
+}
+
+/// Counts what a client has done.
+///
+/// Out of line: few packets come here.
+#[inline(never)]
+pub(crate) fn blame(client: &[u32; 4], fault: Fault, now: Ticks) {
+    if let Some(host) = HOSTS.get_ptr_mut(client) {
+        return add(host, fault, now);
+    }
+    let once = |of| u64::from(fault == of);
+    let host = HostRecord {
+        spurious_acks: once(Fault::SpuriousAck),
+        redundant_acks: once(Fault::RedundantAck),
+        resets: once(Fault::Reset),
+        last: now,
+    };
+    if HOSTS.insert(client, host, BPF_NOEXIST.into()).is_err()
+        // Another CPU was faster.
+        && let Some(host) = HOSTS.get_ptr_mut(client)
+    {
+        add(host, fault, now);
+    }
+}
+
+#[inline(always)]
+fn add(host: *mut HostRecord, fault: Fault, now: Ticks) {
+    // SAFETY: a live map value of this CPU.
+    let host = unsafe { &mut *host };
+    match fault {
+        Fault::SpuriousAck => host.spurious_acks += 1,
+        Fault::RedundantAck => host.redundant_acks += 1,
+        Fault::Reset => host.resets += 1,
+    }
+    host.last = now;
 }
 
 #[inline(always)]

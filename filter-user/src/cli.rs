@@ -8,7 +8,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use self::evaluate::{Refusal, evaluate};
 use crate::{
-    commands::{check, completions, demo, man, run},
+    commands::{check, completions, demo, detach, flows, hosts, man, run, status, watch},
     logging,
 };
 
@@ -34,6 +34,11 @@ enum Command {
     Run(Box<run::Arguments>),
     Check(check::Arguments),
     Demo(demo::Arguments),
+    Status(status::Arguments),
+    Flows(flows::Arguments),
+    Hosts(hosts::Arguments),
+    Watch(watch::Arguments),
+    Detach(detach::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
 }
@@ -65,6 +70,11 @@ fn execute(command: &Command) -> anyhow::Result<()> {
         Command::Run(arguments) => run::run(arguments),
         Command::Check(arguments) => check::run(arguments),
         Command::Demo(arguments) => demo::run(arguments),
+        Command::Status(arguments) => status::run(arguments),
+        Command::Flows(arguments) => flows::run(arguments),
+        Command::Hosts(arguments) => hosts::run(arguments),
+        Command::Watch(arguments) => watch::run(arguments),
+        Command::Detach(arguments) => detach::run(arguments),
         Command::Completions(arguments) => completions::run(arguments, Cli::command()),
         Command::Man(arguments) => man::run(arguments, Cli::command()),
     }

@@ -98,8 +98,7 @@ impl ConfigFile {
     fn parse(&self, options: &Options) -> anyhow::Result<Vec<Entry>> {
         let table = DeTable::parse(&self.text).map_err(|error| {
             let end = self.text.len();
-            let message = error.message().replace('\n', ", ");
-            self.error(&error.span().unwrap_or(end..end), &message)
+            self.error(&error.span().unwrap_or(end..end), error.message())
         })?;
         let mut pairs: Vec<_> = table.get_ref().iter().collect();
         // So that the first error is the one that is told.
@@ -128,8 +127,8 @@ impl ConfigFile {
         let mut values = Vec::new();
         for (value, span) in elements(option, value) {
             let text = options.text(option, value).map_err(|message| {
-                let raw = &self.text[span.clone()];
-                let raw = if raw.contains('\n') { "…" } else { raw };
+                let raw = self.text.get(span.clone());
+                let raw = raw.filter(|raw| !raw.contains('\n')).unwrap_or("…");
                 self.error(&span, &format!("{key} = {raw}: {message}"))
             })?;
             values.push(text);
@@ -142,7 +141,7 @@ impl ConfigFile {
     }
 
     fn error(&self, span: &Range<usize>, message: &str) -> anyhow::Error {
-        let before = self.text.get(..span.start).unwrap_or(&self.text);
+        let before = &self.text[..self.text.floor_char_boundary(span.start)];
         let line = before.matches('\n').count() + 1;
         let start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let column = before[start..]

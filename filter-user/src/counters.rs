@@ -1,6 +1,6 @@
 //! How often each [`Reason`] was given.
 
-use std::ops::AddAssign;
+use std::{collections::BTreeMap, ops::AddAssign};
 
 use filter_common::{Reason, SETTLED, Tallies};
 
@@ -35,6 +35,26 @@ impl Counters {
 }
 
 impl Counters {
+    /// Counters by the names of their reasons; what has no known name is left out.
+    #[must_use]
+    pub fn from_names(names: &BTreeMap<String, u64>, settled: u64) -> Self {
+        let mut tallies: Tallies = [0; Reason::COUNT + 1];
+        for (tally, reason) in tallies.iter_mut().zip(Reason::ALL) {
+            *tally = names.get(reason.as_str()).copied().unwrap_or_default();
+        }
+        tallies[SETTLED] = settled;
+        Self(tallies)
+    }
+
+    /// By the names of their reasons, all that are counted.
+    #[must_use]
+    pub fn by_name(&self) -> BTreeMap<String, u64> {
+        let counted = Reason::ALL.into_iter().filter(|reason| reason.is_counted());
+        counted
+            .map(|reason| (reason.as_str().to_owned(), self.of(reason)))
+            .collect()
+    }
+
     /// What was counted since `earlier`, an older reading of the same counters.
     #[must_use]
     pub fn since(mut self, earlier: &Self) -> Self {

@@ -158,3 +158,49 @@ pub struct Event {
     /// The name of the [`Reason`](filter_common::Reason).
     pub reason: String,
 }
+
+/// What `lastack flows` shows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Flows {
+    /// Those that were last touched first, no more than were asked for.
+    pub flows: Vec<Flow>,
+    /// How many there are of those that were asked for.
+    pub total: u64,
+}
+
+/// What `lastack hosts` shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hosts {
+    /// The worst first, no more than were asked for.
+    pub hosts: Vec<Host>,
+    /// How many are known.
+    pub total: u64,
+}
+
+/// What `lastack detach` has done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Detached {
+    /// Whose programs they were.
+    pub instance: InstanceName,
+    /// The process that ends; none where there was none.
+    pub pid: Option<u32>,
+    /// The interfaces from which programs were taken.
+    pub interfaces: Vec<String>,
+    /// Where it was pinned and is no more.
+    pub unpinned: Option<PathBuf>,
+}
+
+/// What `lastack watch` shows, once each interval.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// When it was taken.
+    pub time: Timestamp,
+    /// All of the instance.
+    pub status: Status,
+    /// The worst clients.
+    pub hosts: Hosts,
+    /// What happened since the last one, oldest first; empty where events are off.
+    pub events: Vec<Event>,
+    /// Events since the last one that are left out here.
+    pub events_skipped: u64,
+}

@@ -11,6 +11,7 @@ use log::warn;
 use serde_json::{Map, Value, json};
 
 use crate::{
+    commands::run::OptionChanges,
     datapath::{Attachment, Condition, InterfaceCounters, Loss},
     one_sided::Suspicion,
 };
@@ -99,9 +100,29 @@ impl Stream {
         );
     }
 
-    /// Says that nothing is attached any more.
-    pub fn detached(&mut self) {
-        self.event("detached", json!({}));
+    /// Says that other settings are at work, and which need a restart to change.
+    pub fn reloaded(&mut self, changes: &OptionChanges) {
+        let applied = changes.applied.iter();
+        let applied: Map<_, _> = applied
+            .map(|change| {
+                let values = json!({"old": change.old, "new": change.new});
+                (change.option.to_owned(), values)
+            })
+            .collect();
+        self.event(
+            "reloaded",
+            json!({"changes": applied, "needs_restart": changes.needs_restart}),
+        );
+    }
+
+    /// Says why the settings stay as they were.
+    pub fn reload_failed(&mut self, error: &str) {
+        self.event("reload_failed", json!({"error": error}));
+    }
+
+    /// Says that nothing is attached any more, or that what is `pinned` goes on.
+    pub fn ended(&mut self, pinned: bool) {
+        self.event(if pinned { "left" } else { "detached" }, json!({}));
     }
 
     /// Says what was counted since the start.

@@ -21,7 +21,7 @@ pub(crate) struct Arguments {
 }
 
 /// What the tests run, most of it for real traffic.
-const TOOLS: [Tool; 9] = [
+const TOOLS: [Tool; 11] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("nft", "nftables"),
@@ -30,6 +30,8 @@ const TOOLS: [Tool; 9] = [
     ("curl", "curl"),
     ("iperf3", "iperf3"),
     ("nginx", "nginx-light"),
+    ("tmux", "tmux"),
+    ("groff", "groff-base"),
     ("systemd-analyze", "systemd"),
 ];
 

@@ -255,9 +255,8 @@ impl Kernel {
         Ok(fraction(live, seen))
     }
 
-    fn flows(&mut self) -> Result<HashMap<&mut MapData, FlowKey, Flow>> {
-        let map = self.datapath.object().map_mut("FLOWS");
-        Ok(map.context("the object has no FLOWS")?.try_into()?)
+    fn flows(&mut self) -> Result<HashMap<MapData, FlowKey, Flow>> {
+        Ok(map(&self.maps, "FLOWS")?.try_into()?)
     }
 }
 

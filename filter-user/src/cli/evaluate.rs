@@ -83,7 +83,14 @@ impl Command {
         match self {
             Self::Run(arguments) => arguments.config(),
             Self::Check(arguments) => arguments.config(),
-            Self::Demo(_) | Self::Completions(_) | Self::Man(_) => None,
+            Self::Demo(_)
+            | Self::Status(_)
+            | Self::Flows(_)
+            | Self::Hosts(_)
+            | Self::Watch(_)
+            | Self::Detach(_)
+            | Self::Completions(_)
+            | Self::Man(_) => None,
         }
     }
 
@@ -91,7 +98,14 @@ impl Command {
         match self {
             Self::Run(arguments) => arguments.contradiction(),
             Self::Check(arguments) => arguments.contradiction(),
-            Self::Demo(_) | Self::Completions(_) | Self::Man(_) => None,
+            Self::Demo(_)
+            | Self::Status(_)
+            | Self::Flows(_)
+            | Self::Hosts(_)
+            | Self::Watch(_)
+            | Self::Detach(_)
+            | Self::Completions(_)
+            | Self::Man(_) => None,
         }
     }
 }
@@ -126,4 +140,92 @@ fn refuse_contradiction(
     };
     let error = command.error(ErrorKind::ArgumentConflict, message);
     Err(Refusal::Usage(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::PathBuf};
+
+    use super::*;
+
+    /// A file that is removed in the end.
+    struct TempFile(PathBuf);
+
+    impl TempFile {
+        fn new(test: &str) -> Self {
+            let name = format!("lastack-{test}-{}.toml", std::process::id());
+            Self(std::env::temp_dir().join(name))
+        }
+
+        fn options(&self, content: &str, flags: &[&str]) -> anyhow::Result<run::Arguments> {
+            fs::write(&self.0, content).unwrap();
+            let path = self.0.to_str().unwrap();
+            let arguments = [&["lastack", "run", "--config", path], flags].concat();
+            run_arguments(arguments.into_iter().map(OsString::from))
+        }
+
+        fn value(&self, content: &str, flags: &[&str], option: &str) -> String {
+            let options = self.options(content, flags).unwrap();
+            let mut values = options.values().into_iter();
+            values.find(|value| value.option == option).unwrap().text
+        }
+    }
+
+    impl Drop for TempFile {
+        fn drop(&mut self) {
+            fs::remove_file(&self.0).ok();
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_what_clap_wants_it_to_be() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_flag_beats_the_file_which_beats_the_default() {
+        let file = TempFile::new("precedence");
+        let content = "iface = 'wan0'\nwindow = '2s'\nport = [80, 443]\npin = true";
+        for (flags, option, value) in [
+            (&[][..], "iface", "wan0"),
+            (&["--iface", "a", "--iface", "b"], "iface", "a,b"),
+            (&[], "window", "2s"),
+            (&["--window", "3s"], "window", "3s"),
+            (&[], "port", "80,443"),
+            (&["--port", "8080"], "port", "8080"),
+            (&[], "pin", "true"),
+            (&["--pin=false"], "pin", "false"),
+            (&["--rst-guard"], "rst-guard", "true"),
+            (&[], "rst-guard", "false"),
+            (&[], "budget", "3"),
+            (&["--log-decisions"], "log-decisions", "all"),
+        ] {
+            assert_eq!(file.value(content, flags, option), value, "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn evaluated_anew_the_file_is_as_it_is_now() {
+        let file = TempFile::new("anew");
+        let flags = ["--iface", "wan0", "--budget", "9"];
+        let old = file.options("window = '1s'\nbudget = 2", &flags).unwrap();
+        let new = file.options("window = '2s'\nbudget = 4", &flags).unwrap();
+        let changes = old.changes(&new);
+        let applied: Vec<_> = changes.applied.iter().map(|change| change.option).collect();
+        assert_eq!(applied, ["window"]);
+        assert!(changes.needs_restart.is_empty());
+    }
+
+    #[test]
+    fn evaluated_anew_what_is_wrong_is_one_line() {
+        let file = TempFile::new("wrong");
+        let error = file.options("window = 1", &["--iface", "wan0"]);
+        let error = format!("{:#}", error.unwrap_err());
+        assert!(error.ends_with("toml:1:10: window = 1: not a time with its unit (500ms, 4m)"));
+        let error = file.options("", &["--iface", "wan0", "--budget", "0"]);
+        assert_eq!(
+            format!("{:#}", error.unwrap_err()),
+            "invalid value '0' for '--budget <N>': 0 is not in 1..=255"
+        );
+    }
 }

@@ -1,13 +1,23 @@
 //! One file per command, and what their options share.
 
+mod asking;
 mod attaching;
 pub mod check;
 pub mod completions;
 pub mod demo;
+pub mod detach;
+mod figures;
+pub mod flows;
+pub mod hosts;
 pub mod man;
 pub mod run;
+pub mod status;
+mod table;
+pub mod watch;
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
+
+use ipnet::IpNet;
 
 pub(crate) use self::attaching::Contradiction;
 
@@ -23,6 +33,15 @@ fn span(text: &str) -> Result<Duration, String> {
         return Err("must not be more than 1day".to_owned());
     }
     Ok(span)
+}
+
+/// A prefix, or one address.
+fn prefix(text: &str) -> Result<IpNet, String> {
+    let prefix: Result<IpNet, _> = text.parse();
+    prefix
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .map(|prefix| prefix.trunc())
+        .map_err(|_| "neither an address nor a prefix (10.0.0.0/8, 2001:db8::/32)".to_owned())
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! `lastack run`: attach, stream counters until a signal, detach.
 
+mod answering;
 mod changes;
 mod decisions;
 mod keeper;
 mod options;
+mod reload;
 mod signals;
 
 use std::{
@@ -16,21 +18,26 @@ use anyhow::Context as _;
 use log::{info, warn};
 use tokio::{
     sync::watch,
-    time::{Instant, MissedTickBehavior, interval, interval_at},
+    task::JoinHandle,
+    time::{Instant, Interval, MissedTickBehavior, interval, interval_at},
 };
 
+use self::{
+    answering::Answering, decisions::log_decisions, keeper::Keeper, options::MetricsAddress,
+    reload::Asked, signals::Signals,
+};
 pub use self::{
     changes::{OptionChange, OptionChanges, OptionValue},
     options::Arguments,
 };
-use self::{decisions::log_decisions, keeper::Keeper, options::MetricsAddress, signals::Signals};
 use crate::{
-    datapath::{Changes, Datapath, DatapathError},
+    control,
+    datapath::{Changes, Datapath, DatapathError, Pins},
     metrics::Metrics,
     one_sided::OneSided,
     privilege, server,
     service::Service,
-    settings::LogDecisions,
+    settings::{LogDecisions, Settings},
     stream::Stream,
 };
 
@@ -48,18 +55,22 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
 async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     // Before anything is attached: a signal from now on ends in good order.
-    let mut signals = Signals::new().context("cannot listen for signals")?;
+    let reloads = arguments.config().is_some();
+    let mut signals = Signals::new(reloads).context("cannot listen for signals")?;
     let mut service = Service::from_environment();
     let settings = arguments.settings();
+    // Before anything is attached: the name is the lock.
+    let questions = control::server::claim(&arguments.instance).await?;
     let listener = match arguments.metrics_addr {
         MetricsAddress::Off => None,
         MetricsAddress::At(address) => Some(bind(address)?),
     };
     // Before it is looked which interfaces there are.
     let changes = Changes::listen(&settings).context("cannot watch the interfaces")?;
-    let mut datapath = Datapath::load(&settings)?;
-    for interface in &arguments.iface {
-        attach(&mut datapath, interface, arguments.wait)?;
+    let mut datapath = load(arguments, &settings)?;
+    if let Err(error) = attach_all(&mut datapath, &arguments.iface, arguments.wait) {
+        datapath.abandon();
+        return Err(error.into());
     }
     // Before anything starts a thread.
     if let Err(error) = privilege::give_up(|| datapath.unserved_counters().is_ok()) {
@@ -67,12 +78,8 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     }
     let mut stream = Stream::new(arguments.output);
     let mut keeper = Keeper::new(&datapath, changes, &mut stream);
+    let mut told = Told::by(&mut datapath)?;
     let (stop, stopped) = watch::channel(());
-    let decisions = if settings.log_decisions == LogDecisions::Off {
-        None
-    } else {
-        Some(log_decisions(&mut datapath, stopped.clone())?)
-    };
     let datapath = Arc::new(Mutex::new(datapath));
     let one_sided = Arc::new(Mutex::new(OneSided::default()));
     let server = match listener {
@@ -85,12 +92,18 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         None => None,
     };
 
+    let (answering, mut removals) = Answering::new(arguments, &datapath);
+    let control = questions.map(|questions| {
+        let stopped = stop.subscribe();
+        tokio::spawn(control::server::serve(questions, answering, stopped))
+    });
+
     service.ready(&lock(&datapath));
-    let mut ticks = interval_at(Instant::now() + arguments.interval, arguments.interval);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut asked = Asked::at_start(arguments);
+    let mut ticks = every(arguments.interval);
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let signal = loop {
+    let ended = loop {
         tokio::select! {
             _ = ticks.tick() => print(&mut stream, &datapath),
             _ = looks.tick() => {
@@ -101,24 +114,98 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
                 privilege::raised(|| keeper.look(&mut lock(&datapath), &mut stream));
             }
             () = service.due() => service.alive(),
-            signal = signals.next() => break signal,
+            signal = signals.next() => match signal {
+                signals::Asked::End(signal) => break (signal, None),
+                signals::Asked::Reload => {
+                    service.reloading();
+                    let apply = || asked.reload(&mut lock(&datapath), &mut stream);
+                    if privilege::raised(apply) {
+                        told.end().await?;
+                        told = Told::by(&mut lock(&datapath)).unwrap_or_else(|error| {
+                            warn!("{error:#}; going on without it");
+                            Told::nothing()
+                        });
+                        ticks = every(asked.now().interval);
+                    }
+                    service.ready(&lock(&datapath));
+                }
+            },
+            Some(removal) = removals.recv() => break ("lastack detach", Some(removal)),
         }
     };
-    info!("{signal}: detaching");
+    let (reason, removal) = ended;
     service.stopping();
     print(&mut stream, &datapath);
-    let detached = privilege::raised(|| lock(&datapath).detach());
-    stream.detached();
-    drop(stop);
-    if let Some(decisions) = decisions {
-        decisions.await?;
+    let ended = privilege::raised(|| end(&mut lock(&datapath), reason, removal.is_some()));
+    stream.ended(arguments.pin && removal.is_none());
+    // Those that ask from now on are not left waiting.
+    drop(removals);
+    if let Some(removal) = removal {
+        removal.done(&ended);
     }
+    drop(stop);
+    if let Some(control) = control {
+        control.await?;
+    }
+    told.end().await?;
     if let Some(server) = server
         && let Err(error) = server.await?
     {
         warn!("metrics: {error}");
     }
-    Ok(detached?)
+    Ok(ended?)
+}
+
+/// Loads the programs, pinned if that was asked for.
+fn load(arguments: &Arguments, settings: &Settings) -> Result<Datapath, DatapathError> {
+    let pins = Pins::new(&arguments.pin_dir, &arguments.instance);
+    if arguments.pin {
+        Datapath::load_pinned(settings, pins)
+    } else {
+        Datapath::refuse_left_behind(&pins)?;
+        Datapath::load(settings)
+    }
+}
+
+fn every(time: Duration) -> Interval {
+    let mut ticks = interval_at(Instant::now() + time, time);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    ticks
+}
+
+/// What the programs tell while they are at work; others are listened to anew.
+struct Told {
+    stop: watch::Sender<()>,
+    decisions: Option<JoinHandle<()>>,
+}
+
+impl Told {
+    fn by(datapath: &mut Datapath) -> anyhow::Result<Self> {
+        let (stop, stopped) = watch::channel(());
+        let logs = datapath.settings().log_decisions != LogDecisions::Off;
+        Ok(Self {
+            stop,
+            decisions: logs
+                .then(|| log_decisions(datapath, stopped.clone()))
+                .transpose()?,
+        })
+    }
+
+    fn nothing() -> Self {
+        Self {
+            stop: watch::channel(()).0,
+            decisions: None,
+        }
+    }
+
+    /// Takes what is left of it.
+    async fn end(self) -> anyhow::Result<()> {
+        drop(self.stop);
+        if let Some(decisions) = self.decisions {
+            decisions.await?;
+        }
+        Ok(())
+    }
 }
 
 fn bind(address: SocketAddr) -> anyhow::Result<tokio::net::TcpListener> {
@@ -129,11 +216,46 @@ fn bind(address: SocketAddr) -> anyhow::Result<tokio::net::TcpListener> {
     Ok(tokio::net::TcpListener::from_std(listener)?)
 }
 
+fn attach_all(
+    datapath: &mut Datapath,
+    interfaces: &[String],
+    wait: bool,
+) -> Result<(), DatapathError> {
+    // Before anything changes of what is at work already.
+    for interface in interfaces.iter().filter(|_| !wait) {
+        Datapath::find(interface)?;
+    }
+    for interface in interfaces {
+        attach(datapath, interface, wait)?;
+    }
+    datapath.settle()
+}
+
 /// Attaches to an interface, or to none if one that is not there is to be waited for.
 fn attach(datapath: &mut Datapath, interface: &str, wait: bool) -> Result<(), DatapathError> {
     match datapath.attach(interface) {
         Err(DatapathError::NoInterface(_)) if wait => datapath.expect(interface),
         attached => attached.map(drop),
+    }
+}
+
+/// Detaches, or leaves what is pinned at work unless it was asked to detach.
+fn end(
+    datapath: &mut Datapath,
+    reason: &str,
+    was_asked_to_detach: bool,
+) -> Result<(), DatapathError> {
+    match datapath.pins() {
+        Some(pins) if !was_asked_to_detach => info!(
+            "{reason}: leaving the programs at work, pinned in {}; `lastack detach` takes them off",
+            pins.directory().display()
+        ),
+        _ => info!("{reason}: detaching"),
+    }
+    if was_asked_to_detach {
+        datapath.detach()
+    } else {
+        datapath.leave()
     }
 }
 

@@ -1,8 +1,9 @@
 //! Puts the programs on the hooks of one interface.
 
+mod adopt;
 mod hold;
 
-use std::{io, panic::resume_unwind, thread};
+use std::{fs, io, panic::resume_unwind, path::PathBuf, thread};
 
 use aya::{
     Ebpf,
@@ -15,9 +16,11 @@ use aya::{
 };
 use filter_common::wire::Link;
 use log::debug;
+use serde::{Deserialize, Serialize};
 
 use super::{
     DatapathError, clsact::Clsact, driver::driver, error::kernel_answer, interface::Interface,
+    pins::Pins,
 };
 use crate::settings::{Ingress, Settings, TcMode, XdpMode};
 
@@ -29,7 +32,8 @@ const CLSACT_FIRST: u16 = 1;
 const CLSACT_LAST: u16 = 65_000;
 
 /// A hook that a program is attached to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Hook {
     /// XDP in the driver.
     XdpNative,
@@ -58,6 +62,46 @@ impl Hook {
             Self::ClsactEgress => "clsact-egress",
         }
     }
+
+    /// All of them.
+    const ALL: [Self; 6] = [
+        Self::XdpNative,
+        Self::XdpGeneric,
+        Self::TcxIngress,
+        Self::TcxEgress,
+        Self::ClsactIngress,
+        Self::ClsactEgress,
+    ];
+
+    /// The hook that is called this.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|hook| hook.as_str() == name)
+    }
+
+    /// Whether what is attached there is a link, which the kernel takes off when nobody holds it.
+    pub(super) const fn is_link(self) -> bool {
+        !matches!(self, Self::ClsactIngress | Self::ClsactEgress)
+    }
+
+    /// Which direction it sees.
+    pub(super) const fn side(self) -> TcAttachType {
+        match self {
+            Self::XdpNative | Self::XdpGeneric | Self::TcxIngress | Self::ClsactIngress => {
+                TcAttachType::Ingress
+            }
+            Self::TcxEgress | Self::ClsactEgress => TcAttachType::Egress,
+        }
+    }
+
+    /// The program for it.
+    fn program(self, link: Link) -> &'static str {
+        match self {
+            Self::XdpNative | Self::XdpGeneric => xdp_name(),
+            Self::TcxIngress | Self::TcxEgress | Self::ClsactIngress | Self::ClsactEgress => {
+                tc_name(self.side(), link)
+            }
+        }
+    }
 }
 
 /// One program on one hook.
@@ -69,25 +113,34 @@ pub struct Attached {
     pub program_id: u32,
 }
 
-/// Everything that is attached to one interface; what it owns goes when it is dropped.
+/// Everything that is attached to one interface; what it owns goes when it is dropped, unless it
+/// is pinned.
 #[derive(Debug)]
 pub(super) struct Links {
-    pub(super) attached: Vec<Attached>,
     /// Why this ingress hook and no better one.
     pub(super) note: Option<String>,
-    xdp: Option<XdpLink>,
-    tc: Vec<TcLink>,
+    /// Arriving packets first.
+    held: Vec<Held>,
     /// After the links: it goes only when it is empty.
     clsact: Option<Clsact>,
 }
 
+/// One program on its hook.
 #[derive(Debug)]
-struct TcLink {
-    side: TcAttachType,
+struct Held {
+    hook: Hook,
     program: &'static str,
-    /// Where it is a filter in clsact: of the program.
-    filter: Option<u32>,
-    link: SchedClassifierLink,
+    program_id: u32,
+    link: HeldLink,
+    /// Where it is pinned.
+    pin: Option<PathBuf>,
+}
+
+#[derive(Debug)]
+enum HeldLink {
+    Xdp(XdpLink),
+    /// A TCX link, or a filter in clsact.
+    Tc(SchedClassifierLink),
 }
 
 impl Links {
@@ -96,55 +149,124 @@ impl Links {
         ebpf: &mut Ebpf,
         interface: &Interface,
         settings: &Settings,
+        pins: Option<&Pins>,
     ) -> Result<Self, DatapathError> {
-        let mut links = Self {
-            attached: Vec::new(),
-            note: None,
-            xdp: None,
-            tc: Vec::new(),
-            clsact: None,
+        let mut attaching = Attaching {
+            ebpf,
+            interface,
+            settings,
+            pins,
+            links: Self::none(),
         };
-        let tc = |side| tc_name(side, interface.link);
+        match attaching.attach() {
+            Ok(()) => Ok(attaching.links),
+            Err(error) => {
+                // What went wrong first is what has to be said.
+                drop(attaching.links.detach());
+                Err(error)
+            }
+        }
+    }
+
+    fn none() -> Self {
+        Self {
+            note: None,
+            held: Vec::new(),
+            clsact: None,
+        }
+    }
+
+    /// The programs, arriving packets first.
+    pub(super) fn attached(&self) -> Vec<Attached> {
+        let attached = |held: &Held| Attached {
+            hook: held.hook,
+            program_id: held.program_id,
+        };
+        self.held.iter().map(attached).collect()
+    }
+
+    /// Takes everything off; gives the first error, but tries all.
+    pub(super) fn detach(mut self) -> io::Result<()> {
+        let mut first = Ok(());
+        for held in self.held.drain(..) {
+            let done = held.detach();
+            if first.is_ok() {
+                first = done;
+            }
+        }
+        first.and(self.clsact.take().map_or(Ok(()), Clsact::remove))
+    }
+}
+
+impl Held {
+    fn detach(self) -> io::Result<()> {
+        use aya::programs::Link as _;
+        let unpinned = self.pin.map_or(Ok(()), fs::remove_file);
+        let detached = match self.link {
+            HeldLink::Xdp(link) => link.detach(),
+            HeldLink::Tc(link) => link.detach(),
+        };
+        for done in [unpinned, detached.map_err(kernel_answer)] {
+            if let Err(error) = done
+                && !Interface::is_gone(&error)
+            {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What attaches to one interface.
+struct Attaching<'a> {
+    ebpf: &'a mut Ebpf,
+    interface: &'a Interface,
+    settings: &'a Settings,
+    pins: Option<&'a Pins>,
+    links: Links,
+}
+
+impl Attaching<'_> {
+    fn attach(&mut self) -> Result<(), DatapathError> {
+        use TcAttachType::{Egress, Ingress as Arriving};
+        let Self {
+            interface,
+            settings,
+            ..
+        } = *self;
         let arriving = match (settings.ingress, interface.link) {
             (Ingress::Xdp, Link::Ip) => {
                 return Err(DatapathError::XdpWithoutEthernet(interface.name.clone()));
             }
             (Ingress::Auto | Ingress::Xdp, Link::Ethernet) => xdp_name(),
-            (Ingress::Auto | Ingress::Tc, _) => tc(TcAttachType::Ingress),
+            (Ingress::Auto | Ingress::Tc, _) => tc_name(Arriving, interface.link),
         };
-        load(ebpf, &[arriving, tc(TcAttachType::Egress)])?;
+        load(self.ebpf, &[arriving, tc_name(Egress, interface.link)])?;
         match settings.ingress {
             Ingress::Auto if interface.link == Link::Ip => {
-                links.note = Some("it has no Ethernet header".to_owned());
-                links.attach_tc(ebpf, interface, TcAttachType::Ingress, settings.tc_mode)?;
+                self.links.note = Some("it has no Ethernet header".to_owned());
+                self.attach_tc(Arriving)?;
             }
-            Ingress::Xdp => links.attach_xdp(ebpf, interface, settings.xdp_mode)?,
-            Ingress::Tc => {
-                links.attach_tc(ebpf, interface, TcAttachType::Ingress, settings.tc_mode)?;
-            }
+            Ingress::Xdp => self.attach_xdp()?,
+            Ingress::Tc => self.attach_tc(Arriving)?,
             Ingress::Auto => {
-                if let Err(error) = links.attach_xdp(ebpf, interface, settings.xdp_mode) {
+                if let Err(error) = self.attach_xdp() {
                     let why = (settings.xdp_mode == XdpMode::Auto).then(|| why_no_xdp(&error));
-                    links.note = Some(why.flatten().ok_or(error)?);
-                    links.attach_tc(ebpf, interface, TcAttachType::Ingress, settings.tc_mode)?;
+                    self.links.note = Some(why.flatten().ok_or(error)?);
+                    self.attach_tc(Arriving)?;
                 }
             }
         }
-        links.attach_tc(ebpf, interface, TcAttachType::Egress, settings.tc_mode)?;
-        Ok(links)
+        self.attach_tc(Egress)
     }
 
-    fn attach_xdp(
-        &mut self,
-        ebpf: &mut Ebpf,
-        interface: &Interface,
-        mode: XdpMode,
-    ) -> Result<(), DatapathError> {
-        let (mode, hook, name) = match mode {
+    fn attach_xdp(&mut self) -> Result<(), DatapathError> {
+        let interface = self.interface;
+        let (mode, hook, name) = match self.settings.xdp_mode {
             XdpMode::Auto | XdpMode::Native => (AyaMode::Driver, Hook::XdpNative, "native"),
             XdpMode::Generic => (AyaMode::Skb, Hook::XdpGeneric, "generic"),
         };
-        let program: &mut Xdp = typed(ebpf, xdp_name())?;
+        let program: &mut Xdp = typed(self.ebpf, xdp_name())?;
         let attach = |program: &mut Xdp| {
             let id = program.attach_to_if_index(interface.index, mode)?;
             program.take_link(id)
@@ -164,19 +286,12 @@ impl Links {
             }
         })?;
         let program_id = program_id(program.info())?;
-        self.xdp = Some(link);
-        self.attached.push(Attached { hook, program_id });
-        Ok(())
+        self.hold(hook, xdp_name(), program_id, HeldLink::Xdp(link))
     }
 
-    fn attach_tc(
-        &mut self,
-        ebpf: &mut Ebpf,
-        interface: &Interface,
-        side: TcAttachType,
-        mode: TcMode,
-    ) -> Result<(), DatapathError> {
-        let tcx = uses_tcx(mode);
+    fn attach_tc(&mut self, side: TcAttachType) -> Result<(), DatapathError> {
+        let interface = self.interface;
+        let tcx = uses_tcx(self.settings.tc_mode);
         let name = tc_name(side, interface.link);
         let hook = match (side, tcx) {
             (TcAttachType::Ingress, true) => Hook::TcxIngress,
@@ -189,11 +304,11 @@ impl Links {
             hook: hook.as_str(),
             error,
         };
-        if !tcx && self.clsact.is_none() {
-            self.clsact = Clsact::ensure(interface).map_err(failed)?;
+        if !tcx && self.links.clsact.is_none() {
+            self.links.clsact = Clsact::ensure(interface).map_err(failed)?;
         }
-        load(ebpf, &[name])?;
-        let program: &mut SchedClassifier = typed(ebpf, name)?;
+        load(self.ebpf, &[name])?;
+        let program: &mut SchedClassifier = typed(self.ebpf, name)?;
         let link = if tcx {
             attach_tcx(program, interface, side)
         } else {
@@ -201,35 +316,31 @@ impl Links {
         };
         let link = link.map_err(failed)?;
         let program_id = program_id(program.info())?;
-        self.tc.push(TcLink {
-            side,
-            program: name,
-            filter: (!tcx).then_some(program_id),
-            link,
-        });
-        self.attached.push(Attached { hook, program_id });
-        Ok(())
+        self.hold(hook, name, program_id, HeldLink::Tc(link))
     }
 
-    /// Takes everything off; gives the first error, but tries all.
-    pub(super) fn detach(mut self) -> io::Result<()> {
-        use aya::programs::Link as _;
-        let mut first = Ok(());
-        let mut keep = |result: Result<(), ProgramError>| {
-            let Err(error) = result.map_err(kernel_answer) else {
-                return;
-            };
-            if first.is_ok() && !Interface::is_gone(&error) {
-                first = Err(error);
-            }
+    /// Keeps a link, and pins it where links are to be pinned. A filter in clsact stays by itself.
+    fn hold(
+        &mut self,
+        hook: Hook,
+        program: &'static str,
+        program_id: u32,
+        link: HeldLink,
+    ) -> Result<(), DatapathError> {
+        let pin = self.pins.filter(|_| hook.is_link());
+        let pin = pin.map(|pins| (pins, pins.link(hook, self.interface.index)));
+        let link = match &pin {
+            Some((pins, path)) => link.pin(path).map_err(|error| pins.failed(error))?,
+            None => link,
         };
-        if let Some(link) = self.xdp.take() {
-            keep(link.detach());
-        }
-        for tc in self.tc.drain(..) {
-            keep(tc.link.detach());
-        }
-        first.and(self.clsact.take().map_or(Ok(()), Clsact::remove))
+        self.links.held.push(Held {
+            hook,
+            program,
+            program_id,
+            link,
+            pin: pin.map(|(_, path)| path),
+        });
+        Ok(())
     }
 }
 

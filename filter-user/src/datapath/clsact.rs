@@ -64,7 +64,15 @@ impl Clsact {
         Err(error)
     }
 
-    /// Leaves it alone: it is gone already, and what is there now is somebody else's.
+    /// One that an earlier process made.
+    pub(super) fn of_before(interface: &Interface) -> Self {
+        Self {
+            interface: Some(interface.clone()),
+        }
+    }
+
+    /// Leaves it alone: it is gone already, and what is there now is somebody else's; or it is to
+    /// stay behind this process.
     pub(super) fn forget(mut self) {
         self.interface = None;
     }

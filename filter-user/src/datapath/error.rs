@@ -1,6 +1,6 @@
 //! What can go wrong with the packet programs, in words for whoever has to mend it.
 
-use std::io;
+use std::{io, path::PathBuf};
 
 use aya::{
     EbpfError,
@@ -99,6 +99,67 @@ pub enum DatapathError {
         /// The kernel's answer.
         error: MapError,
     },
+    /// What is to be pinned cannot be.
+    #[error(
+        "{0} is not in a BPF file system; `mount -t bpf bpf /sys/fs/bpf` makes one, `--pin-dir` names another"
+    )]
+    NoBpfFileSystem(PathBuf),
+    /// Something is wrong with what is pinned.
+    #[error("cannot pin in {directory}: {error}")]
+    Pins {
+        /// Where.
+        directory: PathBuf,
+        /// The kernel's answer.
+        error: io::Error,
+    },
+    /// What is pinned there is no instance.
+    #[error(
+        "{0} holds what no lastack can read; take off what it attached (`bpftool net` lists it) and remove the directory"
+    )]
+    NotOurs(PathBuf),
+    /// What is pinned there is of another layout.
+    #[error(
+        "what is pinned in {directory} is of lastack {version} and its layout {theirs}, this one has {ours}; `lastack detach` of that version, or of this, takes it off"
+    )]
+    Layout {
+        /// Where.
+        directory: PathBuf,
+        /// Of what pinned it.
+        version: String,
+        /// Its layout.
+        theirs: u32,
+        /// Ours.
+        ours: u32,
+    },
+    /// What is pinned there serves other interfaces.
+    #[error(
+        "what is pinned in {0} serves another network namespace; give this instance another name: `--instance NAME`"
+    )]
+    OtherNamespace(PathBuf),
+    /// An instance of that name works without a process.
+    #[error(
+        "an instance that is pinned in {0} is at work; `--pin` takes it over, `lastack detach` takes it off"
+    )]
+    LeftBehind(PathBuf),
+    /// A setting cannot change while the tables stay.
+    #[error(
+        "{option} is {now} and cannot become {asked} while closing connections are kept; {remedy}"
+    )]
+    Fixed {
+        /// The setting.
+        option: &'static str,
+        /// What it is.
+        now: String,
+        /// What it was to be.
+        asked: String,
+        /// What to do instead.
+        remedy: &'static str,
+    },
+    /// Programs cannot be replaced while they run.
+    #[error(
+        "cannot replace the programs, for nothing can be pinned: start with CAP_SYS_ADMIN, or with `--pin`; or restart"
+    )]
+    CannotReplace,
     /// The machine did not answer a question about itself.
     #[error("cannot find out {what}: {error}")]
     System {

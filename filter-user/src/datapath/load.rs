@@ -1,6 +1,6 @@
 //! Makes maps and programs of the embedded object.
 
-use std::{fs, io, time::Duration};
+use std::{fs, io, path::PathBuf, time::Duration};
 
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use caps::{CapSet, Capability};
@@ -8,18 +8,27 @@ use filter_common::{
     Closer, Mode, Ticks,
     expiry::{self, SLOTS_PER_LINE},
     policy::{Configuration, MOST_INTERFACES},
+    record::MOST_HOSTS,
+    segment::words,
 };
 use log::{Level, debug, log_enabled};
-use nix::{
-    sys::resource::{Resource, setrlimit},
-    time::{ClockId, clock_getres},
-};
+use nix::sys::resource::{Resource, setrlimit};
 
-use super::{DatapathError, scope};
+use super::{DatapathError, clock::tick, scope};
 use crate::settings::{LogDecisions, Role, Settings};
 
-/// The packet programs as an object file, built from filter-ebpf.
+/// The packet programs as an object file, built from filter-ebpf: those that tell nobody.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lastack-ebpf"));
+
+/// The same with events and the log of decisions; of either, only what settings ask for is left
+/// when they are loaded.
+pub static TELLING_OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lastack-ebpf-telling"));
+
+/// Octets of the ring buffers of events and of the log: the least, or enough for what one CPU may
+/// report in three seconds.
+const SMALLEST_BUFFER: u32 = 4096;
+const EVENT_BUFFER: u32 = 1 << 18;
 
 /// Slots of the expiry array for each flow: with a full table one ordinary packet in five finds
 /// its slot taken, and one in forty taken by several flows, so that it asks the table.
@@ -27,32 +36,61 @@ const SLOTS_PER_FLOW: u32 = 4;
 /// 64 MiB of slots.
 const MOST_SLOTS: u32 = 1 << 24;
 
-/// Creates the maps and makes the programs ready to be loaded. Gives with them what was fixed
-/// in them.
-pub(super) fn load(settings: &Settings) -> Result<(Ebpf, Configuration), DatapathError> {
+/// Creates the maps, or takes those that are pinned at their paths in `shared`, and makes the programs
+/// ready to be loaded. Gives with them what was fixed in them.
+///
+/// `secret` is that of the programs which used these maps before.
+pub(super) fn load(
+    settings: &Settings,
+    shared: &[(&'static str, PathBuf)],
+    secret: Option<u64>,
+) -> Result<(Ebpf, Configuration), DatapathError> {
     check_capabilities()?;
     check_preemption()?;
     // Kernels before 5.11 account maps to this limit.
     if let Err(error) = setrlimit(Resource::RLIMIT_MEMLOCK, u64::MAX, u64::MAX) {
         debug!("RLIMIT_MEMLOCK stays as it is: {error}");
     }
-    let slots = slots(settings.max_flows);
-    let configuration = configuration(settings, slots)?;
-    let mut ebpf = EbpfLoader::new()
+    let secret = secret.map_or_else(draw, Ok)?;
+    let configuration = configuration(settings, secret)?;
+    let mut loader = EbpfLoader::new();
+    for (name, path) in shared {
+        loader.map_pin_path(name, path);
+    }
+    let mut ebpf = loader
         // The programs touch no kernel structure that could have moved, so they do not need the
         // kernel's type information.
         .btf(None)
         .verifier_log_level(log_level())
         .override_global("CONFIGURATION", &configuration, true)
         .map_max_entries("FLOWS", settings.max_flows)
-        .map_max_entries("EXPIRY", slots / SLOTS_PER_LINE)
+        .map_max_entries("EXPIRY", slots(settings.max_flows) / SLOTS_PER_LINE)
         .map_max_entries("INTERFACES", MOST_INTERFACES)
         .map_max_entries("CLIENTS", scope::clients(settings))
         .map_max_entries("PORTS", scope::ports(settings))
-        .load(OBJECT)
+        .map_max_entries("HOSTS", MOST_HOSTS)
+        .map_max_entries("EVENTS", event_buffer(settings))
+        .load(object(settings))
         .map_err(DatapathError::Load)?;
     scope::fill(&mut ebpf, settings)?;
     Ok((ebpf, configuration))
+}
+
+/// The programs that the settings need.
+pub(super) fn object(settings: &Settings) -> &'static [u8] {
+    if settings.events || settings.log_decisions != LogDecisions::Off {
+        TELLING_OBJECT
+    } else {
+        OBJECT
+    }
+}
+
+fn event_buffer(settings: &Settings) -> u32 {
+    if settings.events {
+        EVENT_BUFFER
+    } else {
+        SMALLEST_BUFFER
+    }
 }
 
 /// The verifier's trace of a program that it refuses is megabytes of text, so it is asked for
@@ -112,15 +150,30 @@ fn slots(max_flows: u32) -> u32 {
         .next_power_of_two()
 }
 
-fn configuration(settings: &Settings, slots: u32) -> Result<Configuration, DatapathError> {
-    let tick = tick()?;
+/// A key that no stranger knows.
+fn draw() -> Result<u64, DatapathError> {
     let mut secret = [0; 8];
     getrandom::fill(&mut secret).map_err(|error| DatapathError::System {
         what: "a random number",
         error: io::Error::other(error.to_string()),
     })?;
+    Ok(u64::from_ne_bytes(secret))
+}
+
+/// What is fixed in programs with these settings.
+pub(super) fn configuration(
+    settings: &Settings,
+    secret: u64,
+) -> Result<Configuration, DatapathError> {
+    let slots = slots(settings.max_flows);
+    let tick = tick()?;
+    let (log_decisions, log_client) = match settings.log_decisions {
+        LogDecisions::Off => (0, [0; 4]),
+        LogDecisions::All => (1, [0; 4]),
+        LogDecisions::Client(client) => (2, words(client)),
+    };
     Ok(Configuration {
-        secret: u64::from_ne_bytes(secret),
+        secret,
         window: ticks(settings.window, tick),
         half_closed_lifetime: lifetime(settings.half_closed_timeout, tick),
         closed_lifetime: lifetime(settings.closed_timeout, tick),
@@ -129,24 +182,14 @@ fn configuration(settings: &Settings, slots: u32) -> Result<Configuration, Datap
         lan: u8::from(settings.role == Role::Lan),
         enforce: u8::from(settings.mode == Mode::Enforce),
         rst_guard: u8::from(settings.rst_guard),
-        log_decisions: u8::from(settings.log_decisions != LogDecisions::Off),
+        log_decisions,
         scoped_clients: u8::from(!settings.clients.is_empty()),
         scoped_ports: u8::from(!settings.ports.is_empty()),
         either: u8::from(settings.closer == Closer::Either),
-        reserved: [0; 4],
+        events: u8::from(settings.events),
+        reserved: [0; 3],
+        log_client,
     })
-}
-
-/// The length of a jiffy. The coarse clocks advance with it, and their resolution is it:
-/// <https://github.com/torvalds/linux/blob/v6.18/kernel/time/posix-timers.c>
-/// (`posix_get_coarse_res`).
-fn tick() -> Result<Duration, DatapathError> {
-    clock_getres(ClockId::CLOCK_MONOTONIC_COARSE)
-        .map(Duration::from)
-        .map_err(|error| DatapathError::System {
-            what: "the length of a jiffy",
-            error: error.into(),
-        })
 }
 
 /// At least one, since the clock may advance right behind the first packet.

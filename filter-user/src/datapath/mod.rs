@@ -1,27 +1,34 @@
 //! The packet programs in the kernel: loaded, attached, read, detached.
 
 mod attach;
+mod batch;
 mod changes;
+mod clock;
 pub(crate) mod clsact;
 pub(crate) mod driver;
 mod error;
 mod interface;
+pub mod left;
 mod load;
 pub(crate) mod netlink;
+mod pins;
 mod presence;
+mod record;
+mod reload;
 mod scope;
+mod tables;
 mod verify;
 
-use aya::{
-    Ebpf,
-    maps::{Array, Map, MapData, PerCpuArray},
-};
-use filter_common::{
-    Tallies,
-    policy::{Configuration, INTERFACE_PROBES, MOST_INTERFACES, UNSERVED},
-};
+use std::{path::PathBuf, sync::Arc};
 
-use self::attach::Links;
+use aya::Ebpf;
+use filter_common::policy::{Configuration, INTERFACE_PROBES, MOST_INTERFACES, UNSERVED};
+
+use self::{
+    attach::Links,
+    pins::{PrivatePins, SHARED},
+    record::Remembered,
+};
 pub(crate) use self::{
     attach::uses_tcx,
     error::kernel_answer,
@@ -30,24 +37,32 @@ pub(crate) use self::{
 pub use self::{
     attach::{Attached, Hook},
     changes::Changes,
+    clock::Clock,
     error::DatapathError,
     interface::{Condition, Interface, LinkState},
-    load::OBJECT,
+    load::{OBJECT, TELLING_OBJECT},
+    pins::Pins,
     presence::{Loss, Presence},
+    tables::{Query, Tables},
 };
-use crate::{counters::Counters, settings::Settings};
+use crate::{counters::Counters, report::Timestamp, settings::Settings};
 
 /// The loaded programs and what they are attached to.
 ///
-/// Dropping it detaches everything. If the process dies, the kernel does that; only a
-/// clsact filter (as on kernels before 6.6) outlives it.
+/// Dropping it detaches everything that is not pinned. If the process dies, the kernel does that;
+/// only a clsact filter (as on kernels before 6.6) outlives it.
 pub struct Datapath {
     ebpf: Ebpf,
     settings: Settings,
     configuration: Configuration,
     named: Vec<Named>,
-    interfaces: Array<MapData, u32>,
-    counters: PerCpuArray<MapData, Tallies>,
+    place: Place,
+    /// What an earlier process left, as far as it has not been taken over yet.
+    left: Vec<Remembered>,
+    /// Whether an earlier process made what is pinned.
+    took_over: bool,
+    since: Timestamp,
+    tables: Arc<Tables>,
 }
 
 /// An interface to serve, which whoever has the name is.
@@ -65,9 +80,17 @@ struct Served {
     interface: Interface,
     /// Of the map of counters.
     entry: u32,
-    /// What was counted there before.
-    baseline: Counters,
     links: Links,
+}
+
+/// Where the maps are, by which programs can be replaced.
+enum Place {
+    /// Where they outlive this process.
+    Pinned(Pins),
+    /// Where they do not.
+    Private(PrivatePins),
+    /// Nowhere: they are only this process's descriptors.
+    Nowhere,
 }
 
 /// What serves one interface.
@@ -101,16 +124,27 @@ impl Datapath {
     ///
     /// Where capabilities are missing, or the kernel refuses a map.
     pub fn load(settings: &Settings) -> Result<Self, DatapathError> {
-        let (mut ebpf, configuration) = load::load(settings)?;
-        let interfaces = take(&mut ebpf, "INTERFACES")?;
-        let counters = take(&mut ebpf, "COUNTERS")?;
+        let place = PrivatePins::new().map_or(Place::Nowhere, Place::Private);
+        Self::load_at(settings, place, None)
+    }
+
+    fn load_at(
+        settings: &Settings,
+        place: Place,
+        secret: Option<u64>,
+    ) -> Result<Self, DatapathError> {
+        let (mut ebpf, configuration) = load::load(settings, &place.maps(), secret)?;
+        let tables = Arc::new(Tables::take(&mut ebpf)?);
         Ok(Self {
             ebpf,
             settings: settings.clone(),
             configuration,
             named: Vec::new(),
-            interfaces,
-            counters,
+            place,
+            left: Vec::new(),
+            took_over: false,
+            since: Timestamp::now(),
+            tables,
         })
     }
 
@@ -122,18 +156,24 @@ impl Datapath {
     /// Where the interface cannot be served as the settings ask; then nothing is attached
     /// to it.
     pub fn attach(&mut self, interface: &str) -> Result<Attachment, DatapathError> {
-        let attached = self.serve(interface);
-        let known = self.named.iter_mut().find(|named| named.name == interface);
-        match (attached, known) {
-            (Ok(served), Some(named)) => Ok(named.set(served)),
-            (Ok(served), None) => {
-                let mut named = Named::new(interface);
-                let attachment = named.set(served);
-                self.named.push(named);
+        let is_known = |named: &Named| named.name == interface;
+        match self.serve(interface) {
+            Ok(served) => {
+                let known = self.named.iter().position(is_known);
+                let place = known.map_or_else(
+                    || {
+                        let named = self.remembered(interface)?;
+                        self.named.push(named);
+                        Ok(self.named.len() - 1)
+                    },
+                    Ok,
+                )?;
+                let attachment = self.named[place].set(served);
+                self.remember()?;
                 Ok(attachment)
             }
-            (Err(error), known) => {
-                if let Some(named) = known {
+            Err(error) => {
+                if let Some(named) = self.named.iter_mut().find(|named| is_known(named)) {
                     let is_there = !matches!(error, DatapathError::NoInterface(_));
                     named.trouble = is_there.then(|| error.to_string());
                 }
@@ -150,21 +190,24 @@ impl Datapath {
         {
             return Err(DatapathError::Twice(interface.name));
         }
+        if let Some(served) = self.adopt(name, &interface)? {
+            return Ok(served);
+        }
         // Before the programs see its first packet.
-        let (entry, baseline) = self.claim_entry(&interface)?;
-        let attached = Links::attach(&mut self.ebpf, &interface, &self.settings);
+        let entry = self.claim_entry(name, &interface)?;
+        let pins = self.place.pins();
+        let attached = Links::attach(&mut self.ebpf, &interface, &self.settings, pins);
         // Another may have got the name meanwhile, and some of the programs.
         let has_name = Interface::find(name).is_ok_and(|now| now.index == interface.index);
         match attached {
             Ok(links) if has_name => Ok(Served {
                 interface,
                 entry,
-                baseline,
                 links,
             }),
             other => {
                 // What went wrong first is what has to be said.
-                drop(self.set_owner(entry, 0));
+                drop(self.tables.set_owner(entry, 0));
                 let error = other.err().filter(|_| has_name);
                 Err(error.unwrap_or_else(|| DatapathError::NoInterface(name.to_owned())))
             }
@@ -200,7 +243,7 @@ impl Datapath {
             .map(|named| {
                 let mut counters = named.before;
                 if let Some(served) = &named.served {
-                    counters += Self::read(&self.counters, served.entry)?.since(&served.baseline);
+                    counters += self.tables.counters(served.entry)?;
                 }
                 Ok(InterfaceCounters {
                     interface: named.name.clone(),
@@ -217,7 +260,25 @@ impl Datapath {
     ///
     /// Where the kernel does not give it.
     pub fn unserved_counters(&self) -> Result<Counters, DatapathError> {
-        Self::read(&self.counters, UNSERVED)
+        self.tables.counters(UNSERVED)
+    }
+
+    /// The maps that are read while the programs run: without this, so that nobody waits for a long
+    /// reading.
+    #[must_use]
+    pub fn tables(&self) -> Arc<Tables> {
+        Arc::clone(&self.tables)
+    }
+
+    /// The name that the served interface with this index was given with.
+    #[must_use]
+    pub fn name_of(&self, index: u32) -> Option<&str> {
+        let mut named = self.named.iter();
+        let named = named.find(|named| {
+            let served = named.served.as_ref();
+            served.is_some_and(|served| served.interface.index == index)
+        });
+        named.map(|named| named.name.as_str())
     }
 
     /// The object with its programs and its other maps.
@@ -245,50 +306,61 @@ impl Datapath {
                 });
             }
         }
-        first
+        first.and(self.place.pins().map_or(Ok(()), Pins::remove_all))
     }
 
     fn served(&self) -> impl Iterator<Item = &Served> {
         self.named.iter().filter_map(|named| named.served.as_ref())
     }
 
-    fn read(
-        counters: &PerCpuArray<MapData, Tallies>,
-        entry: u32,
-    ) -> Result<Counters, DatapathError> {
-        let mut sum = Counters::default();
-        let values = counters
-            .get(&entry, 0)
-            .map_err(|error| DatapathError::Map {
-                map: "COUNTERS",
-                error,
-            })?;
-        for cpu in values.iter() {
-            sum += Counters::from(*cpu);
-        }
-        Ok(sum)
-    }
-
-    /// Takes the first free entry of those that the programs look at; gives it with what was
-    /// counted there before.
-    fn claim_entry(&mut self, interface: &Interface) -> Result<(u32, Counters), DatapathError> {
-        let taken = |entry| entry == UNSERVED || self.served().any(|served| served.entry == entry);
-        let entry = (0..INTERFACE_PROBES)
+    /// Takes the first free entry of those that the programs look at, and begins to count there
+    /// anew; or goes on with the one of an earlier process, which served the same.
+    fn claim_entry(&mut self, name: &str, interface: &Interface) -> Result<u32, DatapathError> {
+        let probes = (0..INTERFACE_PROBES)
             .map(|probe| interface.index.wrapping_add(probe) % MOST_INTERFACES)
-            .find(|&entry| !taken(entry))
-            .ok_or_else(|| DatapathError::TooManyInterfaces(interface.name.clone()))?;
-        let baseline = Self::read(&self.counters, entry)?;
-        self.set_owner(entry, interface.index)?;
-        Ok((entry, baseline))
+            .filter(|&entry| entry != UNSERVED);
+        let kept = self.left_place(name, interface).map(|place| place.entry);
+        let is_kept = |entry| kept == Some(entry);
+        for entry in probes.clone().filter(|&entry| !is_kept(entry)) {
+            // Of an earlier process, which served it by another name.
+            if self.tables.is_owner(entry, interface.index)? {
+                self.tables.set_owner(entry, 0)?;
+            }
+        }
+        if let Some(entry) = kept
+            && self.tables.is_owner(entry, interface.index)?
+        {
+            return Ok(entry);
+        }
+        let taken = |entry| {
+            self.served().any(|served| served.entry == entry)
+                || self.left.iter().any(|left| left.has_entry(entry))
+        };
+        let entry = probes.clone().find(|&entry| !taken(entry));
+        let entry =
+            entry.ok_or_else(|| DatapathError::TooManyInterfaces(interface.name.clone()))?;
+        self.tables.clear(entry)?;
+        self.tables.set_owner(entry, interface.index)?;
+        Ok(entry)
+    }
+}
+
+impl Place {
+    /// Where each shared map is; none where they are nowhere.
+    fn maps(&self) -> Vec<(&'static str, PathBuf)> {
+        let path = |name| match self {
+            Self::Pinned(pins) => Some((name, pins.map(name))),
+            Self::Private(pins) => Some((name, pins.map(name))),
+            Self::Nowhere => None,
+        };
+        SHARED.into_iter().filter_map(path).collect()
     }
 
-    fn set_owner(&mut self, entry: u32, index: u32) -> Result<(), DatapathError> {
-        self.interfaces
-            .set(entry, index, 0)
-            .map_err(|error| DatapathError::Map {
-                map: "INTERFACES",
-                error,
-            })
+    fn pins(&self) -> Option<&Pins> {
+        match self {
+            Self::Pinned(pins) => Some(pins),
+            Self::Private(_) | Self::Nowhere => None,
+        }
     }
 }
 
@@ -320,13 +392,7 @@ fn served_as(name: &str, served: &Served) -> Attachment {
         interface: name.to_owned(),
         index: served.interface.index,
         condition: served.interface.condition,
-        attached: served.links.attached.clone(),
+        attached: served.links.attached(),
         note: served.links.note.clone(),
     }
-}
-
-fn take<T: TryFrom<Map>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, DatapathError> {
-    ebpf.take_map(name)
-        .and_then(|map| map.try_into().ok())
-        .ok_or(DatapathError::Missing(name))
 }

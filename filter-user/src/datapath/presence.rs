@@ -73,8 +73,9 @@ impl Datapath {
         if self.named.iter().any(|named| named.name == interface) {
             return Err(DatapathError::Twice(interface.to_owned()));
         }
-        self.named.push(Named::new(interface));
-        Ok(())
+        let named = self.remembered(interface)?;
+        self.named.push(named);
+        self.remember()
     }
 
     /// Every interface that is to be served, in the order in which they were named.
@@ -100,6 +101,15 @@ impl Datapath {
     #[must_use]
     pub fn sight(name: &str) -> Option<Interface> {
         Interface::find(name).ok()
+    }
+
+    /// The interface that has a name.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none, or it cannot be served.
+    pub fn find(name: &str) -> Result<Interface, DatapathError> {
+        Interface::find(name)
     }
 
     /// Looks whether a served interface has kept its name, and the programs on it. If not,
@@ -147,16 +157,15 @@ impl Datapath {
         let Served {
             interface,
             entry,
-            baseline,
             links,
         } = served;
         if let Err(error) = links.detach() {
             let interface = interface.name;
             warn!("{}", DatapathError::Detach { interface, error });
         }
-        let counted = Self::read(&self.counters, entry)?;
-        named.before += counted.since(&baseline);
-        self.set_owner(entry, 0)
+        named.before += self.tables.counters(entry)?;
+        self.tables.set_owner(entry, 0)?;
+        self.remember()
     }
 }
 

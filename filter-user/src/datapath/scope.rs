@@ -1,11 +1,12 @@
 //! Whose connections the programs look at.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use aya::{
     Ebpf,
     maps::{HashMap, LpmTrie, Map, MapData, lpm_trie::Key},
 };
+use filter_common::segment::words;
 use ipnet::{IpNet, Ipv6Net};
 
 use super::DatapathError;
@@ -63,9 +64,9 @@ fn prefixes(clients: &[IpNet]) -> Vec<(u8, [u32; 4], bool)> {
         .map(|client| match client {
             IpNet::V4(v4) => {
                 let length = v4.prefix_len() + MAPPED_BITS;
-                (length, words(v4.network().to_ipv6_mapped()), true)
+                (length, words(v4.network().into()), true)
             }
-            IpNet::V6(v6) => (v6.prefix_len(), words(v6.network()), true),
+            IpNet::V6(v6) => (v6.prefix_len(), words(v6.network().into()), true),
         })
         .collect();
     // Who asks for all of IPv6 does not ask for IPv4.
@@ -78,21 +79,11 @@ fn prefixes(clients: &[IpNet]) -> Vec<(u8, [u32; 4], bool)> {
         client.contains(&IpAddr::from(Ipv4Addr::UNSPECIFIED)) && client.prefix_len() == 0
     });
     if any_holds_v4 && !asks_for_v4 {
-        prefixes.push((MAPPED_BITS, words(all_v4), false));
+        prefixes.push((MAPPED_BITS, words(all_v4.into()), false));
     }
     prefixes.sort_unstable();
     prefixes.dedup();
     prefixes
-}
-
-/// An address as a flow's key has it: words in network byte order.
-fn words(address: Ipv6Addr) -> [u32; 4] {
-    let bits = address.to_bits();
-    [96, 64, 32, 0].map(|shift| {
-        #[expect(clippy::cast_possible_truncation, reason = "a word of it")]
-        let word = (bits >> shift) as u32;
-        word.to_be()
-    })
 }
 
 #[cfg(test)]

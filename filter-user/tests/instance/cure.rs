@@ -61,7 +61,8 @@ pub(crate) fn resets(client: &mut Client) -> u64 {
     resets.count().try_into().unwrap()
 }
 
-fn run(client: &mut Client) -> Vec<Outcome> {
+/// Lets the client work.
+pub(crate) fn run(client: &mut Client) -> Vec<Outcome> {
     let outcomes = client.run(&PLAN, &mut |_| {}).unwrap();
     let sent = outcomes.iter().map(|outcome| outcome.seen.spurious_acks);
     assert_eq!(sent.sum::<u64>(), u64::from(CONNECTIONS), "the client");

@@ -2,9 +2,11 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub(crate) mod bpffs;
 pub(crate) mod capture;
 pub(crate) mod cure;
 pub(crate) mod expected;
+pub(crate) mod file;
 pub(crate) mod neighbour;
 pub(crate) mod traffic;
 pub(crate) mod wiring;
@@ -12,7 +14,10 @@ pub(crate) mod wiring;
 use std::{
     io::{BufRead as _, BufReader},
     process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio},
-    sync::mpsc::{self, Receiver},
+    sync::{
+        atomic::{AtomicU32, Ordering},
+        mpsc::{self, Receiver},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -106,8 +111,13 @@ impl Instance {
     }
 
     /// Sends a signal, waits for the end, and gives the status and the rest of the output.
-    pub(crate) fn stop(mut self, signal: Signal) -> (ExitStatus, Vec<Value>) {
+    pub(crate) fn stop(self, signal: Signal) -> (ExitStatus, Vec<Value>) {
         self.signal(signal);
+        self.end()
+    }
+
+    /// Waits for the end, and gives the status and the rest of the output.
+    pub(crate) fn end(mut self) -> (ExitStatus, Vec<Value>) {
         let rest = self.lines.iter().collect();
         (self.child.wait().unwrap(), rest)
     }
@@ -124,7 +134,16 @@ pub(crate) fn run(interfaces: &[&str], options: &[&str]) -> Command {
         .env("RUST_LOG", "warn")
         // Not even a busy machine's client misses it.
         .env("LASTACK_WINDOW", "10s");
+    // Several of a test may share a namespace; what is pinned is found again by its name.
+    if !options.contains(&"--pin") {
+        command.env("LASTACK_INSTANCE", unique_name());
+    }
     command
+}
+
+fn unique_name() -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    format!("test-{}", NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
 /// What a process prints, until it ends.

@@ -1,8 +1,10 @@
 //! Loads the programs and runs them on single frames.
 
+use std::{collections::HashMap, sync::Arc};
+
 use aya::{
     TestRun as _, TestRunOptions,
-    maps::{Array, HashMap, MapData, MapError},
+    maps::Array,
     programs::{Program as AyaProgram, ProgramError, SchedClassifier, Xdp},
 };
 use filter_common::{
@@ -11,7 +13,11 @@ use filter_common::{
     policy::Configuration,
     wire::Link,
 };
-use filter_user::{counters::Counters, datapath::Datapath, settings::Settings};
+use filter_user::{
+    counters::Counters,
+    datapath::{Datapath, Tables},
+    settings::Settings,
+};
 
 /// One of the object's programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,12 +201,8 @@ impl Kernel {
     }
 
     /// One flow's entry in the table.
-    pub(crate) fn flow(&mut self, key: &FlowKey) -> Option<Flow> {
-        match self.flow_table().get(key, 0) {
-            Ok(flow) => Some(flow),
-            Err(MapError::KeyNotFound) => None,
-            Err(error) => panic!("the flow table cannot be read: {error}"),
-        }
+    pub(crate) fn flow(&self, key: &FlowKey) -> Option<Flow> {
+        self.flows().remove(key)
     }
 
     /// One slot of the expiry array.
@@ -215,20 +217,15 @@ impl Kernel {
         lines.get(&line, 0).expect("it has this slot")[slot]
     }
 
-    pub(crate) fn flows(&mut self) -> std::collections::HashMap<FlowKey, Flow> {
-        self.flow_table()
-            .iter()
-            .map(|entry| entry.expect("the flow table can be read"))
-            .collect()
+    pub(crate) fn flows(&self) -> HashMap<FlowKey, Flow> {
+        let flows = self.tables().raw_flows();
+        let flows = flows.expect("the flow table can be read");
+        flows.into_iter().collect()
     }
 
-    fn flow_table(&mut self) -> HashMap<&MapData, FlowKey, Flow> {
-        let map = self
-            .datapath
-            .object()
-            .map("FLOWS")
-            .expect("the object has it");
-        map.try_into().expect("it is a hash map")
+    /// Everything that is read while the programs run.
+    pub(crate) fn tables(&self) -> Arc<Tables> {
+        self.datapath.tables()
     }
 }
 

@@ -7,7 +7,10 @@ use clap_mangen::roff::{Roff, bold, roman};
 type Entries = [(&'static str, &'static str)];
 
 const EXIT_STATUS: &Entries = &[
-    ("0", "Done. For lastack run: detached after a signal."),
+    (
+        "0",
+        "Done. For lastack run: ended in good order by a signal.",
+    ),
     (
         "1",
         "Failed; one line on standard error says what, on what, and what to do.",

@@ -147,3 +147,110 @@ fn name(value: &impl ValueEnum) -> String {
     let value = value.to_possible_value();
     value.map_or_else(String::new, |value| value.get_name().to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, Command, FromArgMatches as _};
+
+    use super::*;
+
+    fn options(flags: &[&str]) -> Arguments {
+        let command = Arguments::augment_args(Command::new("run")).no_binary_name(true);
+        let flags = [&["--iface", "wan0"], flags].concat();
+        Arguments::from_arg_matches(&command.get_matches_from(flags)).unwrap()
+    }
+
+    #[test]
+    fn every_option_has_its_value_as_the_command_line_would_have_it() {
+        let command = Arguments::augment_args(Command::new("run"));
+        let values = options(&[]).values();
+        for option in command.get_arguments() {
+            let name = option.get_long().unwrap();
+            let value = values.iter().find(|value| value.option == name).unwrap();
+            let default = option.get_default_values().first();
+            let default = default.map_or("", |default| default.to_str().unwrap());
+            let expected = if name == "iface" { "wan0" } else { default };
+            assert_eq!(value.text, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_same_options_are_no_change() {
+        let changes = options(&[]).changes(&options(&[]));
+        assert_eq!((changes.applied, changes.needs_restart), (vec![], vec![]));
+    }
+
+    #[test]
+    fn what_only_settings_tell_can_be_applied() {
+        for (flag, old, new) in [
+            ("--mode=monitor", "enforce", "monitor"),
+            ("--window=1s", "500ms", "1s"),
+            ("--budget=4", "3", "4"),
+            ("--client=10.0.0.0/8,fd00::1", "", "10.0.0.0/8,fd00::1/128"),
+            ("--port=80", "", "80"),
+            ("--rst-guard", "false", "true"),
+            ("--half-closed-timeout=2h", "1h", "2h"),
+            ("--closed-timeout=90s", "4m", "1m 30s"),
+            ("--events", "false", "true"),
+            ("--log-decisions=10.0.0.1", "off", "10.0.0.1"),
+            ("--interval=1m", "10s", "1m"),
+        ] {
+            let changes = options(&[]).changes(&options(&[flag]));
+            let option = flag.trim_start_matches('-').split('=').next().unwrap();
+            let [change] = &changes.applied[..] else {
+                panic!("{flag}: {changes:?}");
+            };
+            assert_eq!(
+                (change.option, &*change.old, &*change.new),
+                (option, old, new)
+            );
+            assert!(changes.needs_restart.is_empty(), "{flag}");
+        }
+    }
+
+    #[test]
+    fn what_is_fixed_while_it_runs_needs_a_restart() {
+        for flag in [
+            "--config=other.toml",
+            "--iface=wan1",
+            "--wait",
+            "--role=lan",
+            "--closer=either",
+            "--max-flows=1",
+            "--ingress=tc",
+            "--xdp-mode=native",
+            "--tc-mode=tcx",
+            "--metrics-addr=off",
+            "--output=json",
+            "--pin",
+            "--pin-dir=/elsewhere",
+            "--instance=other",
+        ] {
+            let changes = options(&[]).changes(&options(&[flag]));
+            let option = flag.trim_start_matches('-').split('=').next().unwrap();
+            assert_eq!(changes.needs_restart, [option]);
+            assert!(changes.applied.is_empty(), "{flag}");
+        }
+    }
+    #[test]
+    fn the_file_that_comes_with_lastack_tells_what_needs_a_restart() {
+        let values = options(&[]).values();
+        let paragraphs = include_str!("../../../lastack.toml").split("\n\n");
+        let told: Vec<_> = paragraphs
+            .filter_map(|paragraph| {
+                let (prose, option) = paragraph.trim_end().rsplit_once("\n#")?;
+                let (name, _) = option.split_once(" = ")?;
+                Some((name, prose.contains("[restart]")))
+            })
+            .collect();
+        let all = values.iter().filter(|value| value.option != "config");
+        assert_eq!(told.len(), all.clone().count(), "{told:?}");
+        for value in all {
+            assert!(
+                told.contains(&(value.option, value.is_fixed)),
+                "{}",
+                value.option
+            );
+        }
+    }
+}

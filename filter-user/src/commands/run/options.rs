@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
@@ -17,7 +17,7 @@ use ipnet::IpNet;
 use crate::{
     commands::{
         attaching::{Attaching, Contradiction},
-        span,
+        prefix, span,
     },
     instance::InstanceName,
     settings::{Closer, LogDecisions, Mode, Role, Settings},
@@ -26,8 +26,9 @@ use crate::{
 
 /// Attaches the filter to interfaces and streams its counters until a signal
 ///
-/// SIGINT, SIGTERM, SIGHUP and SIGQUIT detach and end with status 0. If lastack dies, the kernel
-/// detaches all but clsact filters.
+/// SIGINT, SIGTERM and SIGQUIT detach and end with status 0. So does SIGHUP, unless there is a file
+/// of options: then that is read again, and what can change while lastack runs is applied. If
+/// lastack dies, the kernel detaches all but clsact filters and what is pinned.
 #[derive(Debug, Args)]
 #[command(
     override_usage = "lastack run [OPTIONS] --iface <IF>\n       lastack run [OPTIONS] --config <FILE>"
@@ -219,15 +220,6 @@ impl fmt::Display for MetricsAddress {
             Self::At(address) => address.fmt(f),
         }
     }
-}
-
-/// A prefix, or one address.
-fn prefix(text: &str) -> Result<IpNet, String> {
-    let prefix: Result<IpNet, _> = text.parse();
-    prefix
-        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
-        .map(|prefix| prefix.trunc())
-        .map_err(|_| "neither an address nor a prefix (10.0.0.0/8, 2001:db8::/32)".to_owned())
 }
 
 impl Arguments {

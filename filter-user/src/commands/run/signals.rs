@@ -1,34 +1,50 @@
-//! The signals that end `lastack run`.
+//! The signals that end `lastack run`, or have it read its configuration again.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What asks for an end in good order: a terminal that goes away does, too.
+/// What asks for an end in good order, or for a look at the configuration.
 pub(super) struct Signals {
     /// None where it is ignored, as nohup has it.
     hangup: Option<Signal>,
+    reloads: bool,
     interrupt: Signal,
     quit: Signal,
     terminate: Signal,
 }
 
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// To end; the signal's name.
+    End(&'static str),
+    /// To read the configuration again.
+    Reload,
+}
+
 impl Signals {
-    pub(super) fn new() -> std::io::Result<Self> {
+    /// `reloads`: SIGHUP asks for that, whoever ignores it. Else it comes from a terminal that goes
+    /// away, and asks for the end.
+    pub(super) fn new(reloads: bool) -> std::io::Result<Self> {
+        let heeds_hangup = reloads || !is_hangup_ignored()?;
         Ok(Self {
-            hangup: (!is_hangup_ignored()?)
+            hangup: heeds_hangup
                 .then(|| signal(SignalKind::hangup()))
                 .transpose()?,
+            reloads,
             interrupt: signal(SignalKind::interrupt())?,
             quit: signal(SignalKind::quit())?,
             terminate: signal(SignalKind::terminate())?,
         })
     }
 
-    pub(super) async fn next(&mut self) -> &'static str {
+    pub(super) async fn next(&mut self) -> Asked {
         tokio::select! {
-            () = hangup(self.hangup.as_mut()) => "SIGHUP",
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.quit.recv() => "SIGQUIT",
-            _ = self.terminate.recv() => "SIGTERM",
+            () = hangup(self.hangup.as_mut()) => {
+                if self.reloads { Asked::Reload } else { Asked::End("SIGHUP") }
+            }
+            _ = self.interrupt.recv() => Asked::End("SIGINT"),
+            _ = self.quit.recv() => Asked::End("SIGQUIT"),
+            _ = self.terminate.recv() => Asked::End("SIGTERM"),
         }
     }
 }

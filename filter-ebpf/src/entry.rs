@@ -1,20 +1,12 @@
-//! lastack's packet programs.
-//!
 //! Entry points, and the one place where a [`Verdict`] becomes an action of XDP or TC.
+//!
 //! To pass is to let the next program decide (`TC_ACT_UNSPEC`, which is `TCX_NEXT`), never
 //! to end the chain.
 
-#![no_std]
-#![no_main]
 #![expect(
     clippy::needless_pass_by_value,
     reason = "the entry points' shape is that of the attributes"
 )]
-
-mod configuration;
-mod filter;
-mod maps;
-mod packet;
 
 use aya_ebpf::{
     bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action},
@@ -81,14 +73,4 @@ fn tc_action(verdict: Verdict) -> i32 {
         Verdict::Pass => TC_ACT_UNSPEC,
         Verdict::Drop => TC_ACT_SHOT,
     }
-}
-
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
-
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    // Never reached: the verifier admits no loop that does not end.
-    loop {}
 }

@@ -1,0 +1,67 @@
+//! `lastack detach`: takes an instance off.
+
+use clap::Args;
+
+use super::asking::Asking;
+use crate::report::Detached;
+
+/// Takes off what an instance has attached and pinned, and ends it
+///
+/// Returns when that is done.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    asking: Asking,
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let detached = arguments.asking.choose()?.detach()?;
+    arguments.asking.print(&detached, text)
+}
+
+fn text(detached: &Detached) -> String {
+    let Detached {
+        instance,
+        pid,
+        interfaces,
+        unpinned,
+    } = detached;
+    let mut done = vec![match interfaces.as_slice() {
+        [] => format!("{instance}: was attached to nothing"),
+        interfaces => format!("{instance}: detached from {}", interfaces.join(", ")),
+    }];
+    if let Some(directory) = unpinned {
+        done.push(format!("removed {}", directory.display()));
+    }
+    if let Some(pid) = pid {
+        done.push(format!("process {pid} ends"));
+    }
+    done.join("; ") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_says_what_was_done() {
+        let mut detached = Detached {
+            instance: "default".parse().unwrap(),
+            pid: Some(12),
+            interfaces: vec!["wan0".to_owned(), "lan0".to_owned()],
+            unpinned: None,
+        };
+        assert_eq!(
+            text(&detached),
+            "default: detached from wan0, lan0; process 12 ends\n"
+        );
+        detached.pid = None;
+        detached.interfaces.clear();
+        detached.unpinned = Some("/sys/fs/bpf/lastack/default".into());
+        assert_eq!(
+            text(&detached),
+            "default: was attached to nothing; removed /sys/fs/bpf/lastack/default\n"
+        );
+    }
+}

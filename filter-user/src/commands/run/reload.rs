@@ -1,0 +1,84 @@
+//! Other settings for an instance that is at work.
+
+use std::fmt;
+
+use log::{info, warn};
+
+use super::{Arguments, OptionChanges};
+use crate::{cli, datapath::Datapath, stream::Stream};
+
+/// What an instance was asked to do, first and last.
+pub(super) struct Asked<'a> {
+    at_start: &'a Arguments,
+    since: Option<Box<Arguments>>,
+}
+
+impl<'a> Asked<'a> {
+    /// What it was started with.
+    pub(super) fn at_start(arguments: &'a Arguments) -> Self {
+        Self {
+            at_start: arguments,
+            since: None,
+        }
+    }
+
+    /// What is in force, but for what needs a restart.
+    pub(super) fn now(&self) -> &Arguments {
+        self.since.as_deref().unwrap_or(self.at_start)
+    }
+
+    /// Reads the options again and applies what can be applied; if anything is wrong, nothing. Gives
+    /// whether something has changed.
+    pub(super) fn reload(&mut self, datapath: &mut Datapath, stream: &mut Stream) -> bool {
+        match self.apply(datapath) {
+            Ok(changes) => {
+                for option in &changes.needs_restart {
+                    warn!("{option} is another now; that takes effect with the next start");
+                }
+                info!("reloaded: {}", Listed(&changes));
+                stream.reloaded(&changes);
+                !changes.applied.is_empty()
+            }
+            Err(error) => {
+                warn!("not reloaded, going on as before: {error:#}");
+                stream.reload_failed(&format!("{error:#}"));
+                false
+            }
+        }
+    }
+
+    fn apply(&mut self, datapath: &mut Datapath) -> anyhow::Result<OptionChanges> {
+        let new = cli::reread()?;
+        let changes = OptionChanges {
+            applied: self.now().changes(&new).applied,
+            needs_restart: self.at_start.changes(&new).needs_restart,
+        };
+        let settings = datapath.settings().changed_to(&new.settings());
+        if settings != *datapath.settings() {
+            datapath.reload(&settings)?;
+        }
+        self.since = Some(Box::new(new));
+        Ok(changes)
+    }
+}
+
+/// Changes as one line.
+struct Listed<'a>(&'a OptionChanges);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.applied.is_empty() {
+            return f.write_str("nothing to change");
+        }
+        for (number, change) in self.0.applied.iter().enumerate() {
+            let separator = if number == 0 { "" } else { ", " };
+            let value = |text: &str| match text {
+                "" => "none".to_owned(),
+                text => text.to_owned(),
+            };
+            let (old, new) = (value(&change.old), value(&change.new));
+            write!(f, "{separator}{} {old} -> {new}", change.option)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,94 @@
+//! What is shown: the last snapshot, and what has become of those before it.
+
+use std::{collections::VecDeque, time::Instant};
+
+use crate::{
+    commands::figures::Figures,
+    report::{Event, Snapshot},
+};
+
+/// As many intervals as rates are remembered: more than a screen has columns.
+const REMEMBERED: usize = 600;
+/// As many events.
+const EVENTS: usize = 500;
+
+/// What is known of an instance.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Model {
+    /// The last snapshot; none before the first.
+    pub(super) snapshot: Option<Box<Snapshot>>,
+    /// Why there is no instance now.
+    pub(super) gone: Option<String>,
+    /// Rates of each interval, oldest first.
+    pub(super) rates: VecDeque<Rates>,
+    /// Last events, the latest first.
+    pub(super) events: VecDeque<Event>,
+    /// Events that were left out.
+    pub(super) events_skipped: u64,
+    counted: Option<(Instant, Figures)>,
+}
+
+/// How much was counted in a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Rates {
+    pub(super) closes: f64,
+    pub(super) dropped: f64,
+    pub(super) observed: f64,
+    pub(super) resets: f64,
+    pub(super) suppressed: f64,
+}
+
+impl Model {
+    /// Takes in a snapshot that arrived at `now`.
+    pub(super) fn take(&mut self, mut snapshot: Box<Snapshot>, now: Instant) {
+        let figures = Figures::sum(&snapshot.status);
+        let is_same = self.snapshot.as_ref().is_some_and(|before| {
+            let (before, now) = (&before.status, &snapshot.status);
+            (before.pid, before.since) == (now.pid, now.since)
+        });
+        if let Some((then, before)) = self.counted
+            && is_same
+        {
+            let seconds = now.duration_since(then).as_secs_f64();
+            if seconds > 0.0 {
+                self.rates
+                    .push_back(Rates::between(&before, &figures, seconds));
+            }
+            if self.rates.len() > REMEMBERED {
+                self.rates.pop_front();
+            }
+        } else {
+            self.forget_rates();
+        }
+        for event in snapshot.events.drain(..) {
+            self.events.push_front(event);
+        }
+        self.events.truncate(EVENTS);
+        self.events_skipped += snapshot.events_skipped;
+        self.counted = Some((now, figures));
+        self.snapshot = Some(snapshot);
+        self.gone = None;
+    }
+
+    /// Begins anew with the rates.
+    pub(super) fn forget_rates(&mut self) {
+        self.rates.clear();
+    }
+}
+
+impl Rates {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "nobody reads the sixteenth digit of a rate"
+    )]
+    fn between(before: &Figures, now: &Figures, seconds: f64) -> Self {
+        let rate = |before: u64, now: u64| now.saturating_sub(before) as f64 / seconds;
+        Self {
+            closes: rate(before.closes, now.closes),
+            dropped: rate(before.dropped, now.dropped),
+            observed: rate(before.observed, now.observed),
+            resets: rate(before.resets(), now.resets()),
+            suppressed: rate(before.suppressed, now.suppressed),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Instances that have no process: their programs and tables are pinned.
+
+use std::path::Path;
+
+use super::{Source, by_option, protocol::FlowsQuery};
+use crate::{
+    datapath::left::{self, Left},
+    instance::InstanceName,
+    report::{Detached, Flows, Hosts, Status},
+};
+
+/// What is pinned of one instance.
+pub struct Pinned {
+    /// Its name.
+    pub name: InstanceName,
+    /// What answers for it.
+    pub source: Box<dyn Source>,
+}
+
+/// What is pinned below a directory, by name: all but what is known to serve another network
+/// namespace.
+///
+/// # Errors
+///
+/// Where it cannot be told which network namespace this is.
+pub fn instances(directory: &Path) -> anyhow::Result<Vec<Pinned>> {
+    let lefts = left::instances(directory)?.into_iter();
+    let pinned = lefts.map(|left| Pinned {
+        name: left.name().clone(),
+        source: Box::new(left),
+    });
+    Ok(pinned.collect())
+}
+
+impl Source for Left {
+    fn status(&self) -> anyhow::Result<Status> {
+        let record = self.record()?;
+        let tables = self.tables()?;
+        Ok(Status {
+            instance: self.name().clone(),
+            pid: None,
+            version: record.version.clone(),
+            since: record.since,
+            pinned: Some(self.directory().to_owned()),
+            settings: by_option(&record.settings),
+            interfaces: self.interfaces(&record, &tables)?,
+            flows: Some(tables.count_flows(&left::policy(&record)?)?),
+            flows_capacity: record.settings.max_flows.into(),
+            events_lost: tables.events_lost()?,
+        })
+    }
+
+    fn flows(&self, query: &FlowsQuery) -> anyhow::Result<Flows> {
+        let record = self.record()?;
+        let mut flows = self.flows(&record)?;
+        flows.retain(|flow| query.includes(flow));
+        let total = flows.len() as u64;
+        flows.truncate(query.limit as usize);
+        Ok(Flows { flows, total })
+    }
+
+    fn hosts(&self, limit: usize) -> anyhow::Result<Hosts> {
+        let mut hosts = self.tables()?.hosts(None)?;
+        let total = hosts.len() as u64;
+        hosts.truncate(limit);
+        Ok(Hosts { hosts, total })
+    }
+
+    fn detach(&self) -> anyhow::Result<Detached> {
+        let mut interfaces: Vec<_> = left::detach(self.pins())?
+            .into_iter()
+            .map(|(interface, _)| interface)
+            .collect();
+        interfaces.dedup();
+        Ok(Detached {
+            instance: self.name().clone(),
+            pid: None,
+            interfaces,
+            unpinned: Some(self.directory().to_owned()),
+        })
+    }
+}

@@ -1,0 +1,216 @@
+//! An instance that is pinned and has no process.
+
+use std::{fs, path::Path};
+
+use aya::{
+    maps::{Map, MapData},
+    programs::{
+        Link as _, TcAttachType,
+        links::{FdLink, PinnedLink},
+    },
+};
+use filter_common::Policy;
+use log::warn;
+
+use super::{
+    DatapathError, Hook, Query, Tables,
+    clsact::{self, Clsact},
+    error::kernel_answer,
+    interface::Interface,
+    load,
+    pins::Pins,
+    record::{self, Record, Remembered, WasServed},
+};
+use crate::{
+    counters::Counters,
+    instance::InstanceName,
+    report::{self, HookStatus, InterfaceStatus},
+};
+
+/// Takes everything off that an instance without a process has left; gives which hooks of which
+/// interfaces. Whatever layout it has.
+///
+/// # Errors
+///
+/// Where something stays. Then the rest is still pinned, and this can be tried again.
+pub fn detach(pins: &Pins) -> Result<Vec<(String, Hook)>, DatapathError> {
+    let mut done = Vec::new();
+    let name = |index| Interface::name_of(index).unwrap_or_else(|| format!("interface {index}"));
+    match Record::read(pins) {
+        Ok(Some(record)) if record.namespace != record::namespace()? => {
+            return Err(DatapathError::OtherNamespace(pins.directory().to_owned()));
+        }
+        Ok(Some(record)) => {
+            let served = record.interfaces.iter();
+            for place in served.filter_map(|interface| interface.served.as_ref()) {
+                for hook in remove_filters(place)? {
+                    done.push((name(place.index), hook));
+                }
+            }
+        }
+        Ok(None) => {}
+        Err(error) => warn!("{error}; filters in clsact qdiscs, if it had any, stay"),
+    }
+    for (hook, index) in pins.links()? {
+        pins.remove_link(hook, index)?;
+        done.push((name(index), hook));
+    }
+    pins.remove_all()?;
+    Ok(done)
+}
+
+/// Removes what is in clsact.
+fn remove_filters(place: &WasServed) -> Result<Vec<Hook>, DatapathError> {
+    let Some(name) = Interface::name_of(place.index) else {
+        return Ok(Vec::new());
+    };
+    let interface = Interface::find(&name)?;
+    let mut removed = Vec::new();
+    for filter in &place.filters {
+        let failed = |error| DatapathError::Detach {
+            interface: name.clone(),
+            error,
+        };
+        // Another's may have its number by now.
+        if clsact::has(&interface, filter.hook.side(), filter.program_id).map_err(failed)? {
+            let link = filter.link(&interface).map_err(failed)?;
+            link.detach().map_err(kernel_answer).map_err(failed)?;
+            removed.push(filter.hook);
+        }
+    }
+    if place.made_clsact
+        && let Err(error) = Clsact::of_before(&interface).remove()
+    {
+        return Err(DatapathError::Detach {
+            interface: name,
+            error,
+        });
+    }
+    Ok(removed)
+}
+
+/// One that has no process, or is thought to have none.
+#[derive(Debug)]
+pub struct Left {
+    name: InstanceName,
+    pins: Pins,
+}
+
+/// The instances that are pinned below a directory, by name: all but those that are known to serve
+/// another network namespace. None where there is no such directory.
+///
+/// # Errors
+///
+/// Where it cannot be told which network namespace this is.
+pub fn instances(directory: &Path) -> Result<Vec<Left>, DatapathError> {
+    let namespace = record::namespace()?;
+    let Ok(entries) = fs::read_dir(directory) else {
+        return Ok(Vec::new());
+    };
+    let left = |entry: fs::DirEntry| {
+        let name: InstanceName = entry.file_name().to_str()?.parse().ok()?;
+        let pins = Pins::new(directory, &name);
+        let is_of_here = match Record::read(&pins) {
+            Ok(record) => record?.namespace == namespace,
+            // It has to be shown, and can be taken off.
+            Err(_) => true,
+        };
+        is_of_here.then_some(Left { name, pins })
+    };
+    let mut lefts: Vec<_> = entries.filter_map(|entry| left(entry.ok()?)).collect();
+    lefts.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(lefts)
+}
+
+/// What bounds the decisions of its programs.
+pub(crate) fn policy(record: &Record) -> Result<Policy, DatapathError> {
+    Ok(load::configuration(&record.settings, record.secret)?.policy())
+}
+
+impl Left {
+    pub(crate) fn name(&self) -> &InstanceName {
+        &self.name
+    }
+
+    pub(crate) fn pins(&self) -> &Pins {
+        &self.pins
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        self.pins.directory()
+    }
+
+    /// What it says of itself.
+    pub(crate) fn record(&self) -> Result<Record, DatapathError> {
+        Record::read(&self.pins)?.ok_or_else(|| DatapathError::NotOurs(self.directory().to_owned()))
+    }
+
+    /// Its tables.
+    pub(crate) fn tables(&self) -> Result<Tables, DatapathError> {
+        Tables::open(|map| {
+            MapData::from_pin(self.pins.map(map))
+                .and_then(Map::from_map_data)
+                .map_err(|error| DatapathError::Map { map, error })
+        })
+    }
+
+    /// Its closing flows.
+    pub(crate) fn flows(&self, record: &Record) -> Result<Vec<report::Flow>, DatapathError> {
+        let name = |index| {
+            let mut served = record.interfaces.iter();
+            let named = served.find(|interface| interface.index() == Some(index))?;
+            Some(named.name.clone())
+        };
+        let everything = Query::default();
+        self.tables()?.flows(&policy(record)?, &everything, name)
+    }
+
+    /// What is attached where, and what it counted.
+    pub(crate) fn interfaces(
+        &self,
+        record: &Record,
+        tables: &Tables,
+    ) -> Result<Vec<InterfaceStatus>, DatapathError> {
+        let links = self.pins.links()?;
+        let interface = |remembered: &Remembered| {
+            let mut counters = Counters::from_names(&remembered.before, remembered.settled_before);
+            if let Some(place) = &remembered.served {
+                counters += tables.counters(place.entry)?;
+            }
+            let hooks = self.hooks(&links, remembered);
+            Ok(InterfaceStatus {
+                iface: remembered.name.clone(),
+                ifindex: remembered.index().filter(|_| !hooks.is_empty()),
+                hooks,
+                note: remembered.note.clone(),
+                trouble: remembered.trouble.clone(),
+                losses: remembered.losses,
+                spurious_acks_dropped: counters.dropped_acks(),
+                spurious_acks_observed: counters.observed_acks(),
+                packets: counters.by_name(),
+            })
+        };
+        record.interfaces.iter().map(interface).collect()
+    }
+
+    /// Arriving packets first.
+    fn hooks(&self, links: &[(Hook, u32)], interface: &Remembered) -> Vec<HookStatus> {
+        let Some(place) = &interface.served else {
+            return Vec::new();
+        };
+        let links = links.iter().filter(|(_, index)| *index == place.index);
+        let links = links.filter_map(|&(hook, index)| {
+            let link = FdLink::from(PinnedLink::from_pin(self.pins.link(hook, index)).ok()?);
+            Some((hook, link.info().ok()?.program_id()))
+        });
+        let filters = place.filters.iter();
+        let filters = filters.map(|filter| (filter.hook, filter.program_id));
+        let mut hooks: Vec<_> = links.chain(filters).collect();
+        hooks.sort_by_key(|(hook, _)| hook.side() == TcAttachType::Egress);
+        let hooks = hooks.into_iter().map(|(hook, program_id)| HookStatus {
+            hook: hook.as_str().to_owned(),
+            program_id,
+        });
+        hooks.collect()
+    }
+}

@@ -1,0 +1,272 @@
+//! Other programs in the place of those that are there: with other settings, or of another
+//! process, over the same tables.
+
+use std::mem;
+
+use log::warn;
+
+use super::{
+    Datapath, DatapathError, Interface, Named, Place, Served,
+    attach::Links,
+    load,
+    pins::Pins,
+    record::{self, LAYOUT, Record, Remembered, WasServed},
+};
+use crate::{counters::Counters, report::Timestamp, settings::Settings};
+
+/// What to do where tables are in the way of a setting.
+const RESTART: &str = "restart to change it";
+const DETACH_FIRST: &str = "`lastack detach` first, and start again";
+
+impl Datapath {
+    /// The same as [`load`](Self::load), but pinned: links and tables stay when this process ends,
+    /// and what an earlier one left there is taken over, interface by interface, as they are
+    /// [attached](Self::attach) to. [`settle`](Self::settle) removes what then is left.
+    ///
+    /// # Errors
+    ///
+    /// Where nothing can be pinned, or what is there cannot be taken over; that is left as it is.
+    pub fn load_pinned(settings: &Settings, pins: Pins) -> Result<Self, DatapathError> {
+        pins.prepare()?;
+        let namespace = record::namespace()?;
+        let Some(left) = Record::read(&pins)? else {
+            let datapath = Self::load_at(settings, Place::Pinned(pins), None)?;
+            datapath.remember()?;
+            return Ok(datapath);
+        };
+        if left.namespace != namespace {
+            return Err(DatapathError::OtherNamespace(pins.directory().to_owned()));
+        }
+        compare(&left.settings, settings, DETACH_FIRST)?;
+        let mut datapath = Self::load_at(settings, Place::Pinned(pins), Some(left.secret))?;
+        datapath.left = left.interfaces;
+        datapath.took_over = true;
+        Ok(datapath)
+    }
+
+    /// Takes off what an earlier process left on interfaces that are served no more. To be called
+    /// when all interfaces have been named.
+    ///
+    /// # Errors
+    ///
+    /// Where that cannot be done.
+    pub fn settle(&mut self) -> Result<(), DatapathError> {
+        for left in mem::take(&mut self.left) {
+            if let Some(place) = &left.served {
+                self.tables.set_owner(place.entry, 0)?;
+            }
+        }
+        let Some(pins) = self.place.pins() else {
+            return Ok(());
+        };
+        for (hook, index) in pins.links()? {
+            if self.served().all(|served| served.interface.index != index) {
+                warn!(
+                    "{} of interface {index} is served no more: detached",
+                    hook.as_str()
+                );
+                pins.remove_link(hook, index)?;
+            }
+        }
+        self.remember()
+    }
+
+    /// Puts programs with other settings in the place of those that are at work: hook by hook, each
+    /// at once, over the same tables, so that no packet goes by unjudged and no flow is forgotten.
+    ///
+    /// # Errors
+    ///
+    /// Where a setting cannot change, or the kernel refuses the programs; then all is as before.
+    pub fn reload(&mut self, settings: &Settings) -> Result<(), DatapathError> {
+        compare(&self.settings, settings, RESTART)?;
+        let maps = self.place.maps();
+        if maps.is_empty() {
+            return Err(DatapathError::CannotReplace);
+        }
+        let secret = Some(self.configuration.secret);
+        let (mut ebpf, configuration) = load::load(settings, &maps, secret)?;
+        for Served {
+            interface, links, ..
+        } in self.served()
+        {
+            links.prepare(&mut ebpf, interface)?;
+        }
+        self.settings = settings.clone();
+        self.configuration = configuration;
+        for served in self
+            .named
+            .iter_mut()
+            .filter_map(|named| named.served.as_mut())
+        {
+            // What is not attached any more is found, and told, by whoever looks after it.
+            served.links.replace(&mut ebpf, &served.interface)?;
+        }
+        self.ebpf = ebpf;
+        self.remember()
+    }
+
+    /// Whether an earlier process left an instance at work there, for interfaces of this network
+    /// namespace.
+    ///
+    /// # Errors
+    ///
+    /// With what is pinned there, if so.
+    pub fn refuse_left_behind(pins: &Pins) -> Result<(), DatapathError> {
+        let namespace = record::namespace()?;
+        match Record::read(pins) {
+            Ok(Some(left)) if left.namespace == namespace => {
+                Err(DatapathError::LeftBehind(pins.directory().to_owned()))
+            }
+            // What cannot be read is no hindrance to whoever pins nothing.
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends the service of this process and leaves what is pinned at work; detaches the rest.
+    ///
+    /// # Errors
+    ///
+    /// As [`detach`](Self::detach).
+    pub fn leave(&mut self) -> Result<(), DatapathError> {
+        if self.place.pins().is_none() {
+            return self.detach();
+        }
+        self.remember()?;
+        for served in self.named.drain(..).filter_map(|named| named.served) {
+            served.links.leave();
+        }
+        Ok(())
+    }
+
+    /// Ends what did not get to be in service: takes off what this process has put on, and leaves
+    /// what it had taken over.
+    pub fn abandon(&mut self) {
+        let ended = if self.took_over {
+            self.leave()
+        } else {
+            self.detach()
+        };
+        if let Err(error) = ended {
+            warn!("{error}");
+        }
+    }
+
+    /// Where it is pinned, if it is.
+    #[must_use]
+    pub fn pins(&self) -> Option<&Pins> {
+        self.place.pins()
+    }
+
+    /// When it began.
+    #[must_use]
+    pub fn since(&self) -> Timestamp {
+        self.since
+    }
+
+    /// What is on `interface` from before, with programs of ours.
+    pub(super) fn adopt(
+        &mut self,
+        name: &str,
+        interface: &Interface,
+    ) -> Result<Option<Served>, DatapathError> {
+        let Some(pins) = self.place.pins() else {
+            return Ok(None);
+        };
+        let place = left_place(&self.left, name, interface);
+        let links = Links::adopt(&mut self.ebpf, interface, &self.settings, pins, place)?;
+        Ok(place.zip(links).map(|(place, links)| Served {
+            interface: interface.clone(),
+            entry: place.entry,
+            links,
+        }))
+    }
+
+    /// Where an earlier process served `interface` by this name.
+    pub(super) fn left_place(&self, name: &str, interface: &Interface) -> Option<&WasServed> {
+        left_place(&self.left, name, interface)
+    }
+
+    /// An interface that is to be served, with what is known of it from before.
+    pub(super) fn remembered(&mut self, name: &str) -> Result<Named, DatapathError> {
+        let mut named = Named::new(name);
+        let Some(at) = self.left.iter().position(|left| left.name == name) else {
+            return Ok(named);
+        };
+        let left = self.left.remove(at);
+        named.losses = left.losses;
+        named.before = Counters::from_names(&left.before, left.settled_before);
+        if let Some(place) = left.served {
+            let is_kept = Interface::find(name).is_ok_and(|now| now.index == place.index)
+                && self.tables.is_owner(place.entry, place.index)?;
+            if !is_kept {
+                named.before += self.tables.counters(place.entry)?;
+                self.tables.set_owner(place.entry, 0)?;
+            }
+        }
+        Ok(named)
+    }
+
+    /// Writes down what is served, if it is pinned.
+    pub(super) fn remember(&self) -> Result<(), DatapathError> {
+        let Some(pins) = self.place.pins() else {
+            return Ok(());
+        };
+        let interfaces = self.named.iter().map(Named::remember);
+        Record {
+            layout: LAYOUT,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            since: self.since,
+            namespace: record::namespace()?,
+            secret: self.configuration.secret,
+            settings: self.settings.clone(),
+            // What was not taken over yet must not be lost if this process ends now.
+            interfaces: interfaces.chain(self.left.iter().cloned()).collect(),
+        }
+        .write(pins)
+    }
+}
+
+fn left_place<'l>(
+    left: &'l [Remembered],
+    name: &str,
+    interface: &Interface,
+) -> Option<&'l WasServed> {
+    let left = left.iter().find(|left| left.name == name)?;
+    left.served
+        .as_ref()
+        .filter(|place| place.index == interface.index)
+}
+
+impl Named {
+    fn remember(&self) -> Remembered {
+        let served = self.served.as_ref();
+        Remembered {
+            name: self.name.clone(),
+            losses: self.losses,
+            before: record::named(&self.before),
+            settled_before: self.before.settled(),
+            note: served.and_then(|served| served.links.note.clone()),
+            trouble: self.trouble.clone(),
+            served: served.map(|served| served.links.place(&served.interface, served.entry)),
+        }
+    }
+}
+
+/// Whether programs with `new` can use tables of programs with `old`: flows are by client and
+/// server, which the role tells, and the tables have their size.
+fn compare(old: &Settings, new: &Settings, remedy: &'static str) -> Result<(), DatapathError> {
+    let names = |settings: &Settings| serde_json::to_value(settings).unwrap_or_default();
+    let (old, new) = (names(old), names(new));
+    for option in ["role", "closer", "max-flows"] {
+        if old[option] != new[option] {
+            let text = |value: &serde_json::Value| value.to_string().replace('"', "");
+            return Err(DatapathError::Fixed {
+                option,
+                now: text(&old[option]),
+                asked: text(&new[option]),
+                remedy,
+            });
+        }
+    }
+    Ok(())
+}

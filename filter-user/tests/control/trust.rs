@@ -1,0 +1,98 @@
+//! Who may ask, and who is believed.
+
+use std::{
+    io,
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::net::{SocketAddr, UnixListener},
+    },
+    process::{Command, Stdio},
+};
+
+use filter_user::lab::{
+    namespace::Namespace,
+    topology::{Topology, WAN},
+};
+use nix::{libc, sys::signal::Signal};
+
+use super::{
+    WITHOUT_METRICS, assert_fails,
+    instance::{Instance, cure, hooks, lastack, wiring::Network},
+    json,
+};
+
+const STRANGER: u32 = 65_534;
+
+/// The command as another user starts it, from a place where he may read it.
+fn as_stranger(arguments: &[&str]) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]);
+    command.arg(env!("CARGO_BIN_EXE_lastack")).args(arguments);
+    command
+}
+
+/// Listens by an instance's name as another user.
+fn impostor(namespace: &Namespace, name: &'static str) -> UnixListener {
+    namespace.run(move || {
+        let address = SocketAddr::from_abstract_name(format!("lastack/{name}")).unwrap();
+        become_user(STRANGER).unwrap();
+        let listener = UnixListener::bind_addr(&address);
+        become_user(0).unwrap();
+        listener.unwrap()
+    })
+}
+
+/// Changes the effective user of the calling thread alone, which the wrapper of the C library
+/// does not.
+fn become_user(user: u32) -> io::Result<()> {
+    let keep = -1_i64;
+    // SAFETY: the call takes three numbers and touches no memory.
+    match unsafe { libc::syscall(libc::SYS_setresuid, keep, i64::from(user), keep) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[test]
+fn another_user_is_refused() {
+    let topology = Topology::new().unwrap();
+    let gateway = &topology.gateway;
+    let options = [&WITHOUT_METRICS[..], &["--instance", "default"]].concat();
+    let instance = Instance::start(gateway, &[WAN], &options);
+    for command in ["status", "flows", "hosts", "detach"] {
+        let words = ["refuses", "answers root"];
+        assert_fails(gateway, as_stranger(&[command]), &words);
+    }
+    let before = hooks(gateway, WAN);
+    assert!(before.iter().any(|line| line.contains("lastack_egress")));
+    assert_eq!(json(gateway, &["status"])["pid"], instance.id());
+}
+
+#[test]
+fn a_stranger_who_holds_the_name_is_not_believed_and_keeps_nobody_from_being_cured() {
+    let mut network = Network::new();
+    let mut client = network.client();
+    let gateway = &network.topology.gateway;
+    let _impostor = impostor(gateway, "default");
+    let words = ["user 65534", "neither root nor you", "not asked"];
+    let named = lastack(&["status", "--instance", "default"]);
+    assert_fails(gateway, named, &words);
+
+    let mut command = lastack(&["run", "--iface", WAN, "--instance", "default"]);
+    command
+        .args(WITHOUT_METRICS)
+        .args(["--window", "10s", "--interval", "100ms"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = gateway.spawn(command).unwrap();
+    let mut counters = io::BufReader::new(child.stdout.take().unwrap());
+    io::BufRead::read_line(&mut counters, &mut String::new()).unwrap();
+    let outcomes = cure::run(&mut client);
+    assert_eq!(outcomes.iter().map(|it| it.seen.resets).sum::<u64>(), 0);
+    let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
+    nix::sys::signal::kill(pid, Signal::SIGTERM).unwrap();
+    io::copy(&mut counters, &mut io::sink()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(log.contains("user 65534 holds the name default"), "{log}");
+}
