@@ -28,7 +28,7 @@ fn scrape(gateway: &Namespace, field: Option<&str>) -> String {
 
 /// How many descriptors an instance has open.
 fn descriptors(instance: &Instance) -> usize {
-    let directory = format!("/proc/{}/fd", instance.process());
+    let directory = format!("/proc/{}/fd", instance.id());
     fs::read_dir(directory).unwrap().count()
 }
 

@@ -40,7 +40,7 @@ fn scrape_often(gateway: &Namespace, times: u32, connection: &str) {
 
 /// KiB of memory that an instance has for itself.
 fn memory(instance: &Instance) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", instance.process())).unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", instance.id())).unwrap();
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix("RssAnon:"));
