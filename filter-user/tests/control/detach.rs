@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{
     WITHOUT_METRICS,
-    instance::{Instance, bpffs::BpfFileSystem, hooks},
+    instance::{Instance, bpffs::BpfFileSystem, hooks, wiring::ip},
     json, say,
 };
 
@@ -30,11 +30,28 @@ fn detach_returns_when_everything_is_off_and_ends_the_instance() {
         assert!(status.success(), "{status}");
         assert_eq!(lines.last().unwrap()["type"], "detached");
     }
+}
+
+/// So many that an answer before the end would come before the end.
+#[test]
+fn detach_names_each_interface_that_it_has_left() {
+    let topology = Topology::new().unwrap();
+    let gateway = &topology.gateway;
+    let names: Vec<_> = (0..12).map(|number| format!("p{number}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    for name in &names {
+        ip(
+            gateway,
+            &[&format!("link add {name} type veth peer name {name}x")],
+        );
+    }
     let named = [&WITHOUT_METRICS[..], &["--instance", "named"]].concat();
-    let instance = Instance::start(gateway, &[WAN], &named);
+    let before = hooks(gateway, "p11");
+    let instance = Instance::start(gateway, &names, &named);
     let said = json(gateway, &["detach", "--instance", "named"]);
+    assert_eq!(hooks(gateway, "p11"), before);
     assert_eq!(said["instance"], "named");
-    assert_eq!(said["interfaces"], json!([WAN]));
+    assert_eq!(said["interfaces"], json!(names));
     assert_eq!(said["pid"], instance.id());
     assert!(instance.end().0.success());
 }

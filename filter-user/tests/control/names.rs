@@ -1,5 +1,7 @@
 //! Instances are told apart by their names, of which each is there once.
 
+use std::process::Command;
+
 use filter_user::lab::topology::{LAN, Topology, WAN};
 use nix::sys::signal::Signal;
 
@@ -63,7 +65,9 @@ fn a_name_is_there_once_and_free_again_however_its_process_ends() {
     for signal in [Signal::SIGTERM, Signal::SIGKILL] {
         let first = Instance::start(gateway, &[WAN], &options);
         let before = hooks(gateway, WAN);
-        let mut second = lastack(&["run", "--iface", WAN]);
+        // One that does not refuse ends, and with another status.
+        let mut second = Command::new("timeout");
+        second.args(["20", env!("CARGO_BIN_EXE_lastack"), "run", "--iface", WAN]);
         second.args(&options);
         let process = format!("process {}", first.id());
         let words = ["called twin runs here already", &process, "--instance NAME"];

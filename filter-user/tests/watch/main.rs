@@ -89,6 +89,33 @@ fn has_bar(screen: &str, name: &str) -> bool {
 }
 
 #[test]
+fn events_are_shown_if_the_instance_reports_them() {
+    let mut network = Network::new();
+    let mut client = network.client();
+    let _instance = start(&network, &["--events"]);
+    let terminal = Terminal::start(&network.topology.gateway, 80, 24, WATCH);
+    terminal.wait_for("an empty list", |screen| {
+        has_line(screen, &["none since this view was opened"])
+    });
+    cure::run(&mut client);
+    let v4 = ["10.0.0.2:20", "203.0.113.2:", WAN, "spurious ack dropped"];
+    let v6 = ["[fd00::2]:20", "[2001:db8::2]:", WAN, "spurious ack"];
+    let shows_all = |screen: &str| {
+        has_line(screen, &["Last events"]) && has_line(screen, &v4) && has_line(screen, &v6)
+    };
+    let screen = terminal.wait_for("events", shows_all);
+    assert!(screen.lines().all(|line| line.chars().count() <= 80));
+    terminal.resize(160, 50);
+    terminal.wait_for("events beside clients", |screen| {
+        let all = screen
+            .lines()
+            .filter(|line| line.contains("spurious ack dropped"));
+        has_line(screen, &["Clients with the fault", "Last events"])
+            && all.count() == usize::from(cure::CONNECTIONS)
+    });
+}
+
+#[test]
 fn every_way_to_end_it_gives_the_terminal_back() {
     let network = Network::new();
     let _instance = start(&network, &[]);
