@@ -66,12 +66,11 @@ impl Clock {
         let result = program
             .test_run(options)
             .map_err(|error| failed(kernel_answer(error)))?;
-        let [a, b, c, d, e, f, g, h, ..] = frame;
-        if result.return_value == u32::MAX {
-            Ok(Ticks(u64::from_ne_bytes([a, b, c, d, e, f, g, h])))
-        } else {
-            Err(failed(io::Error::other("its program could not tell it")))
-        }
+        let told = frame
+            .first_chunk()
+            .filter(|_| result.return_value == u32::MAX);
+        told.map(|octets| Ticks(u64::from_ne_bytes(*octets)))
+            .ok_or_else(|| failed(io::Error::other("its program could not tell it")))
     }
 
     /// How long so many ticks are.

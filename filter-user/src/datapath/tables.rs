@@ -231,7 +231,9 @@ impl Tables {
 
     fn for_each_flow(&self, mut see: impl FnMut(&FlowKey, &Flow)) -> Result<(), DatapathError> {
         for_each(data(&self.flows, "FLOWS")?, 1, |key, flows| {
-            flows.iter().for_each(|flow| see(key, flow))
+            for flow in flows {
+                see(key, flow);
+            }
         })
         .map_err(unreadable("FLOWS"))
     }
