@@ -157,12 +157,14 @@ impl Stream {
     }
 }
 
-/// An object of a kind, with the time.
+/// An object of a kind, with the time: its own, or now.
 fn line_of(kind: &str, mut value: Value) -> String {
     value["type"] = kind.into();
-    value["time"] = humantime::format_rfc3339_millis(SystemTime::now())
-        .to_string()
-        .into();
+    if value.get("time").is_none() {
+        value["time"] = humantime::format_rfc3339_millis(SystemTime::now())
+            .to_string()
+            .into();
+    }
     value.to_string()
 }
 
