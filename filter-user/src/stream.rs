@@ -183,7 +183,7 @@ fn event_text(event: &Event) -> String {
     )
 }
 
-/// An object of a kind, with the time.
+/// An object of a kind, with the time: its own, or now.
 fn line_of(kind: &str, mut value: Value) -> String {
     value["type"] = kind.into();
     if value.get("time").is_none() {
