@@ -2,17 +2,15 @@
 
 mod evaluate;
 
-use std::{
-    env,
-    io::{self, Write as _},
-    process::ExitCode,
-};
+use std::{env, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
-use env_logger::Env;
 
 use self::evaluate::{Refusal, evaluate};
-use crate::commands::{check, completions, demo, detach, flows, hosts, man, run, status, watch};
+use crate::{
+    commands::{check, completions, demo, detach, flows, hosts, man, run, status, watch},
+    logging,
+};
 
 /// Makes the last ACK the last: stops the spurious ACK that old TCP stacks send after a
 /// connection is closed, before the server answers it with a reset.
@@ -52,7 +50,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let done = match evaluate(env::args_os()) {
         Ok(cli) => {
-            start_log();
+            logging::start();
             execute(&cli.command)
         }
         Err(Refusal::Usage(error)) => error.exit(),
@@ -61,8 +59,7 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Not eprintln, which panics where nobody reads it.
-            writeln!(io::stderr(), "lastack: {error:#}").ok();
+            logging::failure(&error);
             ExitCode::FAILURE
         }
     }
@@ -91,16 +88,4 @@ fn execute(command: &Command) -> anyhow::Result<()> {
 /// One line, if the file is missing or wrong, or if this process is another command.
 pub fn reread() -> anyhow::Result<run::Arguments> {
     evaluate::run_arguments(env::args_os())
-}
-
-/// Logs go to standard error; `RUST_LOG` chooses. The programs' own log is at level debug and
-/// only there if it was asked for.
-fn start_log() {
-    let default = "warn,filter_user=info,lastack_ebpf=debug";
-    let mut builder = env_logger::Builder::from_env(Env::default().default_filter_or(default));
-    builder.format_target(false);
-    if env::var_os("JOURNAL_STREAM").is_some() {
-        builder.format_timestamp(None);
-    }
-    builder.init();
 }

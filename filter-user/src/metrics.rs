@@ -1,26 +1,38 @@
 //! What Prometheus scrapes.
 
-use std::sync::{Arc, Mutex, PoisonError};
+mod families;
+mod format;
+mod occasional;
 
-use anyhow::Context as _;
-use filter_common::Reason;
-use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use log::warn;
+
+use self::families::Families;
+pub use self::format::Format;
+use self::occasional::Occasional;
 use crate::{
-    counters::Counters,
-    datapath::Datapath,
+    datapath::{Attachment, Datapath, InterfaceCounters, Presence},
     one_sided::OneSided,
-    settings::{Closer, Mode, Settings},
+    settings::Settings,
 };
-
-/// The content type of [`Metrics::text`].
-pub const TEXT_FORMAT: &str = prometheus::TEXT_FORMAT;
 
 /// The metrics of a running instance.
 #[derive(Clone)]
 pub struct Metrics {
     datapath: Arc<Mutex<Datapath>>,
     one_sided: Arc<Mutex<OneSided>>,
+    flows: Occasional,
+}
+
+/// What was read of an instance for one scrape.
+struct Snapshot {
+    settings: Settings,
+    /// With the closes that were seen from one side.
+    interfaces: Vec<(InterfaceCounters, u64)>,
+    presences: Vec<Presence>,
+    attachments: Vec<Attachment>,
+    events_lost: u64,
 }
 
 impl Metrics {
@@ -30,311 +42,69 @@ impl Metrics {
         Self {
             datapath,
             one_sided,
+            flows: Occasional::default(),
         }
     }
 
-    /// Reads everything and writes it in Prometheus' text format.
+    /// Reads everything and writes it in a format.
     ///
     /// # Errors
     ///
     /// Where the kernel does not give the counters.
-    pub fn text(&self) -> anyhow::Result<String> {
+    pub async fn encode(&self, format: Format) -> anyhow::Result<String> {
         let families = Families::new()?;
-        {
-            let datapath = self.datapath.lock().unwrap_or_else(PoisonError::into_inner);
-            let one_sided = self
-                .one_sided
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            let settings = datapath.settings();
-            families.capacity.set(settings.max_flows.into());
-            families.config(settings);
-            for interface in datapath.counters()? {
-                families.add(&interface.interface, &interface.counters);
-                families
-                    .one_sided
-                    .with_label_values(&[&interface.interface])
-                    .inc_by(one_sided.of(&interface.interface));
-            }
-            for presence in datapath.presences() {
-                let labels = [presence.interface.as_str()];
-                families
-                    .served
-                    .with_label_values(&labels)
-                    .set(presence.served.into());
-                families
-                    .losses
-                    .with_label_values(&labels)
-                    .inc_by(presence.losses);
-            }
-            for attachment in datapath.attachments() {
-                for attached in attachment.attached {
-                    families
-                        .attached
-                        .with_label_values(&[
-                            &attachment.interface,
-                            attached.hook.as_str(),
-                            &attached.program_id.to_string(),
-                        ])
-                        .set(1);
-                }
-            }
+        families.add(&self.snapshot()?);
+        if let Some(flows) = self.flows().await {
+            families.flows(flows);
         }
-        families
-            .build_info
-            .with_label_values(&[env!("CARGO_PKG_VERSION")])
-            .set(1);
-        TextEncoder::new()
-            .encode_to_string(&families.registry.gather())
-            .context("cannot write the metrics")
+        format.encode(&families.gather())
     }
 
     /// The interfaces that are not served although they are to be, and what is known of why.
     #[must_use]
     pub fn unserved(&self) -> Vec<(String, Option<String>)> {
-        let datapath = self.datapath.lock().unwrap_or_else(PoisonError::into_inner);
-        let presences = datapath.presences().into_iter();
+        let presences = lock(&self.datapath).presences().into_iter();
         presences
             .filter(|presence| !presence.served)
             .map(|presence| (presence.interface, presence.trouble))
             .collect()
     }
-}
 
-/// One scrape.
-struct Families {
-    registry: Registry,
-    spurious: IntCounterVec,
-    resets: IntCounterVec,
-    elicited: IntCounterVec,
-    passed: IntCounterVec,
-    skipped: IntCounterVec,
-    map_errors: IntCounterVec,
-    one_sided: IntCounterVec,
-    created: IntCounter,
-    closed: IntCounter,
-    capacity: IntGauge,
-    attached: IntGaugeVec,
-    served: IntGaugeVec,
-    losses: IntCounterVec,
-    build_info: IntGaugeVec,
-    config_info: IntGaugeVec,
-}
-
-/// Where a reason is counted.
-enum Place {
-    /// `lastack_spurious_acks_total`: action, kind.
-    Spurious(&'static str, &'static str),
-    /// `lastack_resets_total`: action, cause.
-    Reset(&'static str, &'static str),
-    /// `lastack_elicited_acks_total`.
-    Elicited,
-    /// `lastack_passed_total`, with the reason's name.
-    Passed,
-    /// `lastack_skipped_packets_total`, with the reason's name.
-    Skipped,
-    /// `lastack_map_errors_total`, with the reason's name.
-    MapError,
-    /// `lastack_flows_created_total`.
-    Created,
-    /// `lastack_flows_closed_total`.
-    Closed,
-    /// Only in the stream.
-    Nowhere,
-}
-
-impl Place {
-    const fn of(reason: Reason) -> Self {
-        match reason {
-            Reason::SpuriousAckDropped => Self::Spurious("dropped", "spurious"),
-            Reason::SpuriousAckObserved => Self::Spurious("observed", "spurious"),
-            Reason::RedundantAckDropped => Self::Spurious("dropped", "redundant"),
-            Reason::RedundantAckObserved => Self::Spurious("observed", "redundant"),
-            Reason::ResetAfterSpuriousAck => Self::Reset("passed", "after_spurious_ack"),
-            Reason::ResetAfterClose => Self::Reset("passed", "after_close"),
-            Reason::ResetOther => Self::Reset("passed", "other"),
-            Reason::ResetAfterSpuriousAckSuppressed => {
-                Self::Reset("suppressed", "after_spurious_ack")
+    /// How many flows there are; none where that is not known, or not yet.
+    async fn flows(&self) -> Option<u64> {
+        let (tables, policy) = {
+            let datapath = lock(&self.datapath);
+            (datapath.tables(), datapath.configuration().policy())
+        };
+        let count = move || match tables.count_flows(&policy) {
+            Ok(flows) => Some(flows),
+            Err(error) => {
+                warn!("metrics: {error}");
+                None
             }
-            Reason::ResetAfterCloseSuppressed => Self::Reset("suppressed", "after_close"),
-            Reason::ElicitedAck => Self::Elicited,
-            Reason::HalfClosed
-            | Reason::StaleAck
-            | Reason::OtherSequence
-            | Reason::NotPure
-            | Reason::OtherOptions
-            | Reason::OtherLink
-            | Reason::WindowOver
-            | Reason::BudgetSpent => Self::Passed,
-            Reason::EtherType
-            | Reason::Fragment
-            | Reason::Truncated
-            | Reason::BadHeader
-            | Reason::ExtensionHeader => Self::Skipped,
-            Reason::FlowNotStored => Self::MapError,
-            Reason::FlowCreated => Self::Created,
-            Reason::FirstAck => Self::Closed,
-            Reason::NotTcp
-            | Reason::NoFlow
-            | Reason::OutOfScope
-            | Reason::FlowExpired
-            | Reason::Syn
-            | Reason::ClientReset
-            | Reason::ClientFin
-            | Reason::ClientFinRepeated
-            | Reason::ServerData
-            | Reason::ServerFin
-            | Reason::ServerElicits
-            | Reason::ServerQuiet => Self::Nowhere,
-        }
+        };
+        self.flows.number(count).await
     }
-}
 
-impl Families {
-    fn new() -> prometheus::Result<Self> {
-        let registry = Registry::new();
-        let counters = |name: &str, help: &str, labels: &[&str]| {
-            let family = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(family.clone()))?;
-            Ok::<_, prometheus::Error>(family)
+    /// Takes nobody's lock for longer than reading takes.
+    fn snapshot(&self) -> anyhow::Result<Snapshot> {
+        let datapath = lock(&self.datapath);
+        let counters = datapath.counters()?.into_iter();
+        let one_sided = lock(&self.one_sided);
+        let with_one_sided = |counters: InterfaceCounters| {
+            let one_sided = one_sided.of(&counters.interface);
+            (counters, one_sided)
         };
-        let gauges = |name: &str, help: &str, labels: &[&str]| {
-            let family = IntGaugeVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(family.clone()))?;
-            Ok::<_, prometheus::Error>(family)
-        };
-        let counter = |name: &str, help: &str| {
-            let family = IntCounter::new(name, help)?;
-            registry.register(Box::new(family.clone()))?;
-            Ok::<_, prometheus::Error>(family)
-        };
-        let capacity = IntGauge::new(
-            "lastack_flows_capacity",
-            "Closing connections that can be known at once.",
-        )?;
-        registry.register(Box::new(capacity.clone()))?;
-        Ok(Self {
-            spurious: counters(
-                "lastack_spurious_acks_total",
-                "Pure ACKs after the close that nothing had asked for.",
-                &["iface", "action", "kind"],
-            )?,
-            resets: counters(
-                "lastack_resets_total",
-                "Resets from servers on closing connections.",
-                &["iface", "action", "cause"],
-            )?,
-            elicited: counters(
-                "lastack_elicited_acks_total",
-                "ACKs after the close that the server had asked for; let through.",
-                &["iface"],
-            )?,
-            passed: counters(
-                "lastack_passed_total",
-                "Client segments of closing connections that were let through, by reason.",
-                &["iface", "reason"],
-            )?,
-            skipped: counters(
-                "lastack_skipped_packets_total",
-                "Packets that were let through because they were not understood.",
-                &["iface", "reason"],
-            )?,
-            map_errors: counters(
-                "lastack_map_errors_total",
-                "Times that a table in the kernel refused an entry.",
-                &["reason"],
-            )?,
-            one_sided: counters(
-                "lastack_one_sided_closes_total",
-                "Closes of which the other side was not seen within 10 s, at the least: it goes another way, or is gone.",
-                &["iface"],
-            )?,
-            created: counter(
-                "lastack_flows_created_total",
-                "Connections that began to close, by the FIN of a side that --closer names.",
-            )?,
-            closed: counter(
-                "lastack_flows_closed_total",
-                "Connections whose client acknowledged the server's FIN.",
-            )?,
-            capacity,
-            attached: gauges(
-                "lastack_attached",
-                "1 for each hook that a program is attached to.",
-                &["iface", "hook", "program_id"],
-            )?,
-            served: gauges(
-                "lastack_interface_served",
-                "1 for each interface that the filter is attached to, 0 for each that it waits for.",
-                &["iface"],
-            )?,
-            losses: counters(
-                "lastack_interface_losses_total",
-                "Times that a served interface vanished, or that somebody took the filter off it.",
-                &["iface"],
-            )?,
-            build_info: gauges("lastack_build_info", "1, with the version.", &["version"])?,
-            config_info: gauges(
-                "lastack_config_info",
-                "1, with the settings.",
-                &["role", "mode", "closer", "rst_guard", "window", "budget"],
-            )?,
-            registry,
+        Ok(Snapshot {
+            settings: datapath.settings().clone(),
+            interfaces: counters.map(with_one_sided).collect(),
+            presences: datapath.presences(),
+            attachments: datapath.attachments(),
+            events_lost: datapath.tables().events_lost()?,
         })
     }
+}
 
-    fn add(&self, interface: &str, counters: &Counters) {
-        for reason in Reason::ALL {
-            let count = counters.of(reason);
-            let name = reason.as_str();
-            match Place::of(reason) {
-                Place::Spurious(action, kind) => {
-                    self.spurious
-                        .with_label_values(&[interface, action, kind])
-                        .inc_by(count);
-                }
-                Place::Reset(action, cause) => {
-                    self.resets
-                        .with_label_values(&[interface, action, cause])
-                        .inc_by(count);
-                }
-                Place::Elicited => self.elicited.with_label_values(&[interface]).inc_by(count),
-                Place::Passed => self
-                    .passed
-                    .with_label_values(&[interface, name])
-                    .inc_by(count),
-                Place::Skipped => self
-                    .skipped
-                    .with_label_values(&[interface, name])
-                    .inc_by(count),
-                Place::MapError => {
-                    self.map_errors.with_label_values(&[name]).inc_by(count);
-                }
-                Place::Created => self.created.inc_by(count),
-                Place::Closed => self.closed.inc_by(count),
-                Place::Nowhere => {}
-            }
-        }
-    }
-
-    fn config(&self, settings: &Settings) {
-        let mode = match settings.mode {
-            Mode::Enforce => "enforce",
-            Mode::Monitor => "monitor",
-        };
-        let closer = match settings.closer {
-            Closer::Client => "client",
-            Closer::Either => "either",
-        };
-        self.config_info
-            .with_label_values(&[
-                &settings.role.to_string(),
-                mode,
-                closer,
-                &settings.rst_guard.to_string(),
-                &humantime::format_duration(settings.window).to_string(),
-                &settings.budget.to_string(),
-            ])
-            .set(1);
-    }
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

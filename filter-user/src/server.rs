@@ -1,29 +1,32 @@
 //! The HTTP server for metrics.
 
-use std::io;
+mod connections;
 
 use axum::{
     Router,
     extract::State,
-    http::{StatusCode, header::CONTENT_TYPE},
+    http::{
+        HeaderMap, StatusCode,
+        header::{ACCEPT, CONTENT_TYPE, VARY},
+    },
     response::{Html, IntoResponse, Response},
     routing::get,
 };
 use log::warn;
 use tokio::{net::TcpListener, sync::watch};
 
-use crate::metrics::{Metrics, TEXT_FORMAT};
+use self::connections::{LIMITS, accept};
+use crate::metrics::{Format, Metrics};
 
 const LANDING_PAGE: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>lastack</title>\
     <h1>lastack</h1><p><a href=/metrics>Metrics</a>, <a href=/healthz>health</a>, \
     <a href=/readyz>readiness</a></html>\n";
 
-/// Serves until the sender of `stopped` goes away.
-pub async fn serve(
-    listener: TcpListener,
-    metrics: Metrics,
-    mut stopped: watch::Receiver<()>,
-) -> io::Result<()> {
+/// Serves until the sender of `stopped` goes away; then every connection is ended.
+///
+/// It is meant for a scraper or two. Clients that are slow, many or hostile end one another's
+/// connections ([`LIMITS`]); they cost a bounded number of descriptors and a bounded amount of memory.
+pub async fn serve(listener: TcpListener, metrics: Metrics, mut stopped: watch::Receiver<()>) {
     let router = Router::new()
         .route("/", get(async || Html(LANDING_PAGE)))
         .route("/healthz", get(async || "ok\n"))
@@ -31,14 +34,19 @@ pub async fn serve(
         .route("/metrics", get(scrape))
         .with_state(metrics);
     tokio::select! {
-        done = axum::serve(listener, router) => done,
-        _ = stopped.changed() => Ok(()),
+        () = accept(listener, router, LIMITS) => {}
+        _ = stopped.changed() => {}
     }
 }
 
-async fn scrape(State(metrics): State<Metrics>) -> Response {
-    match metrics.text() {
-        Ok(text) => ([(CONTENT_TYPE, TEXT_FORMAT)], text).into_response(),
+async fn scrape(State(metrics): State<Metrics>, headers: HeaderMap) -> Response {
+    let accepted = headers.get_all(ACCEPT).iter();
+    let format = Format::negotiate(accepted.filter_map(|value| value.to_str().ok()));
+    match metrics.encode(format).await {
+        Ok(text) => {
+            let headers = [(CONTENT_TYPE, format.content_type()), (VARY, "accept")];
+            (headers, text).into_response()
+        }
         Err(error) => {
             warn!("metrics: {error:#}");
             (StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}\n")).into_response()

@@ -1,15 +1,15 @@
 //! The stream of counters on standard output, as text or as JSON lines.
 
-use std::{
-    io::{self, Write as _},
-    time::SystemTime,
-};
+mod queue;
+
+use std::{io, time::SystemTime};
 
 use clap::ValueEnum;
 use filter_common::Reason;
 use log::warn;
 use serde_json::{Map, Value, json};
 
+use self::queue::Queue;
 use crate::{
     commands::run::OptionChanges,
     datapath::{Attachment, Condition, InterfaceCounters, Loss},
@@ -27,19 +27,26 @@ pub enum Output {
 }
 
 /// Writes to standard output until that is closed; the filter goes on without it.
+///
+/// Nothing here waits for a reader: a thread writes what is queued, and lines for which there is no
+/// room are left out and counted. Dropping it waits for the reader for a moment.
 #[derive(Debug)]
 pub struct Stream {
     output: Output,
-    closed: bool,
+    queue: Queue,
 }
 
 impl Stream {
     /// A stream of the given kind.
     #[must_use]
     pub fn new(output: Output) -> Self {
+        let notice = move |lines: u64| {
+            let line = || line_of("lost_lines", json!({"lines": lines})) + "\n";
+            (output == Output::Json).then(line)
+        };
         Self {
             output,
-            closed: false,
+            queue: Queue::new(io::stdout(), Box::new(notice)),
         }
     }
 
@@ -154,25 +161,12 @@ impl Stream {
         }
     }
 
-    fn json(&mut self, kind: &str, mut value: Value) {
-        value["type"] = kind.into();
-        if value.get("time").is_none() {
-            value["time"] = humantime::format_rfc3339_millis(SystemTime::now())
-                .to_string()
-                .into();
-        }
-        self.line(&value.to_string());
+    fn json(&mut self, kind: &str, value: Value) {
+        self.line(&line_of(kind, value));
     }
 
     fn line(&mut self, line: &str) {
-        if self.closed {
-            return;
-        }
-        let mut stdout = io::stdout().lock();
-        if let Err(error) = writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
-            warn!("standard output: {error}; going on without it");
-            self.closed = true;
-        }
+        self.queue.push(line);
     }
 }
 
@@ -187,6 +181,17 @@ fn event_text(event: &Event) -> String {
         event.seq,
         event.ack,
     )
+}
+
+/// An object of a kind, with the time: its own, or now.
+fn line_of(kind: &str, mut value: Value) -> String {
+    value["type"] = kind.into();
+    if value.get("time").is_none() {
+        value["time"] = humantime::format_rfc3339_millis(SystemTime::now())
+            .to_string()
+            .into();
+    }
+    value.to_string()
 }
 
 fn text(

@@ -107,11 +107,12 @@ pub(crate) type Tool = (&'static str, &'static str);
 
 /// Installs the packages of those programs that are not there.
 pub(crate) fn tools(machine: &dyn Machine, tools: &[Tool], why: &str) -> Result<Vec<&'static str>> {
-    let missing: Vec<_> = tools
+    let missing = tools
         .iter()
-        .filter(|(program, _)| machine.program(program).is_none())
-        .map(|(_, package)| *package)
-        .collect();
+        .filter(|(program, _)| machine.program(program).is_none());
+    let mut missing: Vec<_> = missing.map(|(_, package)| *package).collect();
+    // A package may have several of them, which then are neighbours.
+    missing.dedup();
     if !missing.is_empty() {
         Apt::new(machine).install(&missing, why)?;
     }
@@ -138,7 +139,12 @@ mod tests {
             .program("apt-get")
             .program("curl")
             .answer("apt-cache policy nftables", "Candidate: 1");
-        let tools = tools(&machine, &[("curl", "curl"), ("nft", "nftables")], "tests").unwrap();
+        let wanted = [
+            ("curl", "curl"),
+            ("nft", "nftables"),
+            ("xtables", "nftables"),
+        ];
+        let tools = tools(&machine, &wanted, "tests").unwrap();
         assert_eq!(tools, ["nftables"]);
         assert_eq!(
             machine.said(),

@@ -1,13 +1,13 @@
 //! `cargo xtask test`: every test; those that need root are integration tests of filter-user.
 
-use std::{path::Path, process::Command};
+use std::path::Path;
 
 use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::{
     apt::{self, Tool},
-    machine::{Here, Machine},
+    machine::{Call, Here, Machine},
     process::visibly,
     setup, workspace,
 };
@@ -20,8 +20,8 @@ pub(crate) struct Arguments {
     unprivileged: bool,
 }
 
-/// What the tests run against real traffic.
-const TOOLS: [Tool; 10] = [
+/// What the tests run, most of it for real traffic.
+const TOOLS: [Tool; 13] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("nft", "nftables"),
@@ -32,7 +32,13 @@ const TOOLS: [Tool; 10] = [
     ("nginx", "nginx-light"),
     ("tmux", "tmux"),
     ("groff", "groff-base"),
+    ("prometheus", "prometheus"),
+    ("promtool", "prometheus"),
+    ("systemd-analyze", "systemd"),
 ];
+
+/// The packages of these with which Debian starts a server, and what systemd calls it.
+const SERVICES: [(&str, &str); 2] = [("nginx-light", "nginx"), ("prometheus", "prometheus")];
 
 /// The verb.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -72,26 +78,29 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 /// Installs what the tests run.
 pub(crate) fn ensure_tools() -> Result<()> {
     let installed = apt::tools(&Here, &TOOLS, "the tests run them")?;
-    if installed.contains(&"nginx-light") {
-        stop_nginx(Here.is_root());
-    }
+    stop_services(&Here, &installed);
     Ok(())
 }
 
-/// Debian starts a server when its package is installed; the tests only want the program.
-fn stop_nginx(is_root: bool) {
-    if !Path::new("/run/systemd/system").exists() {
+/// Stops what came with packages that were not there: the tests only want the programs.
+fn stop_services(machine: &dyn Machine, installed: &[&str]) {
+    if !machine.exists(Path::new("/run/systemd/system")) {
         return;
     }
-    let disable = ["systemctl", "disable", "--now", "nginx"];
-    let command = if is_root {
-        &disable[..]
-    } else {
-        &["sudo", "systemctl", "disable", "--now", "nginx"]
-    };
-    let stopped = Command::new(command[0]).args(&command[1..]).output();
-    if stopped.is_ok_and(|output| output.status.success()) {
-        eprintln!("stopped the nginx service that came with the package");
+    let came = |(package, _): &&(&str, _)| installed.contains(package);
+    for (_, service) in SERVICES.iter().filter(came) {
+        let disable = ["systemctl", "disable", "--now", service];
+        let call = if machine.is_root() {
+            Call::new(disable[0], &disable[1..])
+        } else {
+            Call::new("sudo", &disable)
+        };
+        machine.say(&match machine.change(&call) {
+            Ok(()) => format!("stopped the service {service} that came with its package"),
+            Err(error) => {
+                format!("the service {service} that came with its package goes on: {error:#}")
+            }
+        });
     }
 }
 
@@ -104,6 +113,25 @@ pub(crate) fn runner_variable() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::setup::fake::Fake;
+
+    #[test]
+    fn services_are_stopped_if_their_packages_were_installed_just_now() {
+        let machine = Fake::root().file("/run/systemd/system");
+        stop_services(&machine, &["curl", "prometheus"]);
+        assert_eq!(machine.changes(), ["systemctl disable --now prometheus"]);
+        let machine = Fake::user().file("/run/systemd/system").failing("nginx");
+        stop_services(&machine, &["nginx-light"]);
+        assert_eq!(machine.changes(), ["sudo systemctl disable --now nginx"]);
+        assert_eq!(
+            machine.said(),
+            ["the service nginx that came with its package goes on: \
+              `sudo systemctl disable --now nginx` failed"]
+        );
+        let without_systemd = Fake::root();
+        stop_services(&without_systemd, &["prometheus"]);
+        assert!(without_systemd.changes().is_empty());
+    }
 
     #[test]
     fn the_runner_is_that_of_the_host() {

@@ -36,7 +36,8 @@ use crate::{
     datapath::{Changes, Datapath, DatapathError, Pins},
     metrics::Metrics,
     one_sided::OneSided,
-    server,
+    privilege, server,
+    service::Service,
     settings::Settings,
     stream::Stream,
 };
@@ -46,17 +47,21 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("cannot start")?
-        .block_on(serve(arguments))
+        .context("cannot start")?;
+    let ended = runtime.block_on(serve(arguments));
+    // A full table takes a while to count, and nobody wants to know any more.
+    runtime.shutdown_background();
+    ended
 }
 
 async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     // Before anything is attached: a signal from now on ends in good order.
     let reloads = arguments.config().is_some();
     let mut signals = Signals::new(reloads).context("cannot listen for signals")?;
+    let mut service = Service::from_environment();
     let settings = arguments.settings();
     // Before anything is attached: the name is the lock.
     let questions = control::server::claim(&arguments.instance).await?;
@@ -70,6 +75,10 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     if let Err(error) = attach_all(&mut datapath, &arguments.iface, arguments.wait) {
         datapath.abandon();
         return Err(error.into());
+    }
+    // Before anything starts a thread.
+    if let Err(error) = privilege::give_up(|| datapath.unserved_counters().is_ok()) {
+        warn!("capabilities stay as they are: {error:#}");
     }
     let mut stream = Stream::new(arguments.output);
     let mut keeper = Keeper::new(&datapath, changes, &mut stream);
@@ -95,19 +104,29 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     });
 
     let mut asked = Asked::at_start(arguments);
+    service.ready(&lock(&datapath));
     let mut ticks = every(arguments.interval);
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let ended = loop {
         tokio::select! {
             _ = ticks.tick() => print(&mut stream, &datapath),
-            _ = looks.tick() => look(&mut stream, &datapath, &one_sided),
+            _ = looks.tick() => {
+                look(&mut stream, &datapath, &one_sided);
+                service.report(&lock(&datapath));
+            }
             event = events.recv() => events::print(&mut stream, event, &mut events),
-            () = keeper.due() => keeper.look(&mut lock(&datapath), &mut stream),
+            () = keeper.due() => {
+                privilege::raised(|| keeper.look(&mut lock(&datapath), &mut stream));
+            }
+            () = service.due() => service.alive(),
             signal = signals.next() => match signal {
                 signals::Asked::End(signal) => break (signal, None),
                 signals::Asked::Reload => {
-                    if asked.reload(&mut lock(&datapath), &mut stream) {
+                    service.reloading();
+                    let has_changed =
+                        privilege::raised(|| asked.reload(&mut lock(&datapath), &mut stream));
+                    if has_changed {
                         // First the new ones, so that their buffers are not full before they are read.
                         let now = Told::by(&datapath, &watchers);
                         let now = now.unwrap_or_else(|error| {
@@ -117,14 +136,16 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
                         std::mem::replace(&mut told, now).end().await?;
                         ticks = every(asked.now().interval);
                     }
+                    service.ready(&lock(&datapath));
                 }
             },
             Some(removal) = removals.recv() => break ("lastack detach", Some(removal)),
         }
     };
     let (reason, removal) = ended;
+    service.stopping();
     print(&mut stream, &datapath);
-    let ended = end(&mut lock(&datapath), reason, removal.is_some());
+    let ended = privilege::raised(|| end(&mut lock(&datapath), reason, removal.is_some()));
     told.end().await?;
     events::print_rest(&mut stream, &mut events);
     stream.ended(arguments.pin && removal.is_none());
@@ -137,10 +158,8 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     if let Some(control) = control {
         control.await?;
     }
-    if let Some(server) = server
-        && let Err(error) = server.await?
-    {
-        warn!("metrics: {error}");
+    if let Some(server) = server {
+        server.await?;
     }
     Ok(ended?)
 }

@@ -3,7 +3,7 @@
 mod adopt;
 mod hold;
 
-use std::{fs, io, panic::resume_unwind, path::PathBuf, thread};
+use std::{io, panic::resume_unwind, path::PathBuf, thread};
 
 use aya::{
     Ebpf,
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     DatapathError, clsact::Clsact, driver::driver, error::kernel_answer, interface::Interface,
-    pins::Pins,
+    pins::Pins, unpin::unpin,
 };
 use crate::settings::{Ingress, Settings, TcMode, XdpMode};
 
@@ -201,7 +201,7 @@ impl Links {
 impl Held {
     fn detach(self) -> io::Result<()> {
         use aya::programs::Link as _;
-        let unpinned = self.pin.map_or(Ok(()), fs::remove_file);
+        let unpinned = self.pin.map_or(Ok(()), |pin| unpin(&pin));
         let detached = match self.link {
             HeldLink::Xdp(link) => link.detach(),
             HeldLink::Tc(link) => link.detach(),

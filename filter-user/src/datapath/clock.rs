@@ -66,11 +66,9 @@ impl Clock {
         let result = program
             .test_run(options)
             .map_err(|error| failed(kernel_answer(error)))?;
-        let [a, b, c, d, e, f, g, h, ..] = frame;
-        if result.return_value == u32::MAX {
-            Ok(Ticks(u64::from_ne_bytes([a, b, c, d, e, f, g, h])))
-        } else {
-            Err(failed(io::Error::other("its program could not tell it")))
+        match frame.first_chunk() {
+            Some(ticks) if result.return_value == u32::MAX => Ok(Ticks(u64::from_ne_bytes(*ticks))),
+            _ => Err(failed(io::Error::other("its program could not tell it"))),
         }
     }
 

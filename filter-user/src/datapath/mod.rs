@@ -18,6 +18,7 @@ mod record;
 mod reload;
 mod scope;
 mod tables;
+mod unpin;
 mod verify;
 
 use std::{path::PathBuf, sync::Arc};

@@ -17,7 +17,7 @@ use log::debug;
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
-use super::{DatapathError, Hook};
+use super::{DatapathError, Hook, unpin::unpin};
 use crate::instance::InstanceName;
 
 /// The maps that programs which follow one another share; all others are each load's own.
@@ -112,9 +112,9 @@ impl Pins {
             .map_err(|error| self.failed(error))
     }
 
-    /// Removes a pin; what nothing else holds goes with it.
+    /// Takes a link off, and removes its pin.
     pub(super) fn remove_link(&self, hook: Hook, index: u32) -> Result<(), DatapathError> {
-        remove(&self.link(hook, index)).map_err(|error| self.failed(error))
+        unpin(&self.link(hook, index)).map_err(|error| self.failed(error))
     }
 
     /// Removes everything: first what is attached, then what says that there is an instance.

@@ -45,32 +45,28 @@ impl Instance {
     /// Starts it with JSON output, and waits until it says that it has attached to all of
     /// `interfaces`.
     pub(crate) fn start(namespace: &Namespace, interfaces: &[&str], options: &[&str]) -> Self {
-        let mut instance = Self::launch(namespace, interfaces, options);
+        Self::launch(namespace, interfaces, options).attached_to(interfaces)
+    }
+
+    /// Waits until it says that it has attached to all of `interfaces`.
+    pub(crate) fn attached_to(mut self, interfaces: &[&str]) -> Self {
         for interface in interfaces {
-            let line = instance.line();
+            let line = self.line();
             assert_eq!(line["type"], "attached", "{line}");
             assert_eq!(line["iface"], *interface, "{line}");
-            instance.attached.push(line);
+            self.attached.push(line);
         }
-        instance
+        self
     }
 
     /// Starts it with JSON output.
     pub(crate) fn launch(namespace: &Namespace, interfaces: &[&str], options: &[&str]) -> Self {
-        let mut command = lastack(&["run", "--output", "json"]);
-        for interface in interfaces {
-            command.args(["--iface", interface]);
-        }
-        command
-            .args(options)
-            .env("RUST_LOG", "warn")
-            // Not even a busy machine's client misses it.
-            .env("LASTACK_WINDOW", "10s")
-            .stdout(Stdio::piped());
-        // Several of a test may share a namespace; what is pinned is found again by its name.
-        if !options.contains(&"--pin") {
-            command.env("LASTACK_INSTANCE", unique_name());
-        }
+        Self::spawn(namespace, run(interfaces, options))
+    }
+
+    /// Starts what [`run`] gave.
+    pub(crate) fn spawn(namespace: &Namespace, mut command: Command) -> Self {
+        command.stdout(Stdio::piped());
         let mut child = namespace.spawn(command).unwrap();
         let lines = lines(child.stdout.take().unwrap());
         Self {
@@ -130,6 +126,24 @@ impl Instance {
 fn unique_name() -> String {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     format!("test-{}", NUMBER.fetch_add(1, Ordering::Relaxed))
+}
+
+/// `lastack run` with JSON output.
+pub(crate) fn run(interfaces: &[&str], options: &[&str]) -> Command {
+    let mut command = lastack(&["run", "--output", "json"]);
+    for interface in interfaces {
+        command.args(["--iface", interface]);
+    }
+    command
+        .args(options)
+        .env("RUST_LOG", "warn")
+        // Not even a busy machine's client misses it.
+        .env("LASTACK_WINDOW", "10s");
+    // Several of a test may share a namespace; what is pinned is found again by its name.
+    if !options.contains(&"--pin") {
+        command.env("LASTACK_INSTANCE", unique_name());
+    }
+    command
 }
 
 /// What a process prints, until it ends.

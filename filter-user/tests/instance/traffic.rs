@@ -137,10 +137,10 @@ fn is_listening(namespace: &Namespace, port: u16) -> bool {
 }
 
 /// A directory for temporary files that is removed in the end.
-struct Directory(PathBuf);
+pub(crate) struct Directory(pub(crate) PathBuf);
 
 impl Directory {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("lastack-test-{}-{number}", std::process::id());

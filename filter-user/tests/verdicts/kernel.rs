@@ -15,7 +15,7 @@ use filter_common::{
 };
 use filter_user::{
     counters::Counters,
-    datapath::{Datapath, Tables},
+    datapath::{Datapath, Events, Tables},
     settings::Settings,
 };
 
@@ -138,11 +138,27 @@ impl Kernel {
         self.run_with(program, frame, Some(&context))
     }
 
+    /// Runs it so often on the same frame.
+    pub(crate) fn repeat(&mut self, program: Program, frame: &[u8], repeat: u32) {
+        self.run_as(program, frame, None, repeat);
+    }
+
     fn run_with(&mut self, program: Program, frame: &[u8], context: Option<&[u8]>) -> Verdict {
+        self.run_as(program, frame, context, 1)
+    }
+
+    fn run_as(
+        &mut self,
+        program: Program,
+        frame: &[u8],
+        context: Option<&[u8]>,
+        repeat: u32,
+    ) -> Verdict {
         self.verify(program);
         let options = TestRunOptions {
             data_in: Some(frame),
             ctx_in: context,
+            repeat,
             ..TestRunOptions::default()
         };
         let result = if program.is_xdp() {
@@ -222,6 +238,25 @@ impl Kernel {
         let flows = self.tables().raw_flows();
         let flows = flows.expect("the flow table can be read");
         flows.into_iter().collect()
+    }
+
+    /// What they report, if they do.
+    pub(crate) fn events(&mut self) -> Option<Events> {
+        self.datapath
+            .take_events()
+            .expect("the ring buffer can be mapped")
+    }
+
+    /// The kernel's numbers of the maps that a program refers to.
+    pub(crate) fn maps(&mut self, program: Program) -> Vec<u32> {
+        self.verify(program);
+        let info = if program.is_xdp() {
+            self.program::<Xdp>(program).info()
+        } else {
+            self.program::<SchedClassifier>(program).info()
+        };
+        let ids = info.expect("the kernel knows it").map_ids();
+        ids.expect("its numbers can be read").unwrap_or_default()
     }
 
     /// Everything that is read while the programs run.

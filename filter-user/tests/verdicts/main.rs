@@ -21,5 +21,7 @@ mod row;
 mod rules;
 mod scope;
 mod shapes;
+mod tables;
+mod telling;
 mod traces;
 mod traffic;

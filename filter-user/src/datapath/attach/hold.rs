@@ -17,6 +17,7 @@ use crate::datapath::{
     DatapathError, clsact,
     interface::Interface,
     record::{Filter, WasServed},
+    unpin::unpin,
 };
 
 impl Links {
@@ -212,12 +213,10 @@ impl HeldLink {
 }
 
 fn remove_pin(pin: Option<&Path>) -> Result<(), DatapathError> {
-    let Some(pin) = pin else { return Ok(()) };
-    match std::fs::remove_file(pin) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(DatapathError::Pins {
+    pin.map_or(Ok(()), |pin| {
+        unpin(pin).map_err(|error| DatapathError::Pins {
             directory: pin.to_owned(),
             error,
-        }),
-        _ => Ok(()),
-    }
+        })
+    })
 }
