@@ -162,6 +162,20 @@ fn an_instance_that_ends_is_told_and_one_that_comes_back_is_shown() {
 }
 
 #[test]
+fn an_instance_that_does_not_answer_is_told() {
+    let network = Network::new();
+    let instance = start(&network, &[]);
+    let terminal = Terminal::start(&network.topology.gateway, 80, 24, WATCH);
+    terminal.wait_for("the view", |screen| has_line(screen, &[" wan0 "]));
+    instance.signal(Signal::SIGSTOP);
+    terminal.wait_for("its silence", |screen| screen.contains(" no answer for "));
+    instance.signal(Signal::SIGCONT);
+    terminal.wait_for("its answers", |screen| !screen.contains(" no answer for "));
+    terminal.press("q");
+    terminal.assert_restored(0);
+}
+
+#[test]
 fn what_a_killed_instance_has_pinned_is_shown_until_a_process_serves_it_again() {
     let mut network = Network::new();
     let mut client = network.client();
