@@ -42,7 +42,7 @@ pub enum Unreachable {
     NotThere(InstanceName),
     /// Whoever has the name is somebody else.
     #[error(
-        "the name {name} is held by process {pid} of user {uid}, who is neither root nor you; it is not asked"
+        "the name {name} is held by process {pid} of user {uid}, who is neither root nor you, so it is not asked; if it is yours, ask as that user"
     )]
     Untrusted {
         /// The name.

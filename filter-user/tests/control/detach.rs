@@ -45,9 +45,9 @@ fn detach_names_each_interface_that_it_has_left() {
             &[&format!("link add {name} type veth peer name {name}x")],
         );
     }
-    let named = [&WITHOUT_METRICS[..], &["--instance", "named"]].concat();
+    let options = [&WITHOUT_METRICS[..], &["--instance", "named"]].concat();
     let before = hooks(gateway, "p11");
-    let instance = Instance::start(gateway, &names, &named);
+    let instance = Instance::start(gateway, &names, &options);
     let said = json(gateway, &["detach", "--instance", "named"]);
     assert_eq!(hooks(gateway, "p11"), before);
     assert_eq!(said["instance"], "named");

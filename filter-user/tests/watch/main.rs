@@ -10,7 +10,7 @@ mod terminal;
 use filter_user::lab::topology::WAN;
 use nix::sys::signal::Signal;
 
-use instance::{Instance, cure, wiring::Network};
+use instance::{Instance, bpffs::BpfFileSystem, cure, wiring::Network};
 use terminal::Terminal;
 
 const OPTIONS: [&str; 4] = ["--metrics-addr", "off", "--instance", "default"];
@@ -157,6 +157,52 @@ fn an_instance_that_ends_is_told_and_one_that_comes_back_is_shown() {
     let instance = start(&network, &["--mode", "monitor"]);
     let screen = terminal.wait_for("the second", shows(&instance));
     assert!(has_line(&screen, &["monitor, wan"]), "{screen}");
+    terminal.press("q");
+    terminal.assert_restored(0);
+}
+
+#[test]
+fn an_instance_that_does_not_answer_is_told() {
+    let network = Network::new();
+    let instance = start(&network, &[]);
+    let terminal = Terminal::start(&network.topology.gateway, 80, 24, WATCH);
+    terminal.wait_for("the view", |screen| has_line(screen, &[" wan0 "]));
+    instance.signal(Signal::SIGSTOP);
+    terminal.wait_for("its silence", |screen| screen.contains(" no answer for "));
+    instance.signal(Signal::SIGCONT);
+    terminal.wait_for("its answers", |screen| !screen.contains(" no answer for "));
+    terminal.press("q");
+    terminal.assert_restored(0);
+}
+
+#[test]
+fn what_a_killed_instance_has_pinned_is_shown_until_a_process_serves_it_again() {
+    let mut network = Network::new();
+    let mut client = network.client();
+    let file_system = BpfFileSystem::new();
+    let directory = file_system.path().to_str().unwrap();
+    let options = ["--pin", "--pin-dir", directory];
+    let instance = start(&network, &options);
+    let gateway = &network.topology.gateway;
+    let command = format!("{WATCH} --pin-dir {directory}");
+    let terminal = Terminal::start(gateway, 80, 24, &command);
+    terminal.wait_for("a process", |screen| {
+        has_line(screen, &["process", &instance.id().to_string()])
+    });
+    instance.stop(Signal::SIGKILL);
+    terminal.wait_for("no process", |screen| {
+        has_line(screen, &["lastack default", "pinned for", "no process"])
+    });
+    cure::run(&mut client);
+    let drops = cure::CONNECTIONS.to_string();
+    terminal.wait_for("what is dropped without a process", |screen| {
+        has_line(screen, &["ACKs dropped", &format!(" {drops}")]) && has_line(screen, &["10.0.0.2"])
+    });
+    let instance = start(&network, &options);
+    terminal.wait_for("the next process", |screen| {
+        has_line(screen, &["process", &instance.id().to_string()])
+            && has_line(screen, &["ACKs dropped", &format!(" {drops}")])
+    });
     terminal.press("q");
     terminal.assert_restored(0);
 }

@@ -54,6 +54,11 @@ impl Feed {
         &self.name
     }
 
+    /// Between two snapshots.
+    pub(super) fn interval(&self) -> Duration {
+        self.interval
+    }
+
     /// Begins; ends when the receiver goes away.
     pub(super) fn start(self) -> anyhow::Result<mpsc::Receiver<Update>> {
         let (updates, receiver) = mpsc::channel(1);

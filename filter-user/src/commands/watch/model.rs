@@ -1,6 +1,9 @@
 //! What is shown: the last snapshot, and what has become of those before it.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use crate::{
     commands::figures::Figures,
@@ -9,6 +12,8 @@ use crate::{
 
 /// As many intervals as rates are remembered: more than a screen has columns.
 const REMEMBERED: usize = 600;
+/// How much later than it should an answer may come.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// As many events.
 const EVENTS: usize = 500;
 
@@ -68,6 +73,13 @@ impl Model {
         self.counted = Some((now, figures));
         self.snapshot = Some(snapshot);
         self.gone = None;
+    }
+
+    /// How long an instance that should have answered again has not done so.
+    pub(super) fn silence(&self, now: Instant, interval: Duration) -> Option<Duration> {
+        let (last, _) = self.counted?;
+        let silence = now.saturating_duration_since(last);
+        (silence > interval + PATIENCE).then_some(silence)
     }
 
     /// Begins anew with the rates.

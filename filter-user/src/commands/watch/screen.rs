@@ -1,6 +1,9 @@
 //! The terminal: set up, kept up to date, and given back as it was.
 
-use std::{io, thread, time::Instant};
+use std::{
+    io, thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use log::LevelFilter;
@@ -11,6 +14,7 @@ use ratatui::{
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
+    time::sleep,
 };
 
 use super::{
@@ -18,6 +22,9 @@ use super::{
     model::Model,
     view::{Section, View},
 };
+
+/// Between two pictures, at the most.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Shows what `feed` gives until a key or a signal ends it.
 pub(super) async fn show(feed: Feed) -> anyhow::Result<()> {
@@ -59,16 +66,20 @@ impl Screen {
         feed: Feed,
         signals: &mut Signals,
     ) -> anyhow::Result<()> {
+        let interval = feed.interval();
         let mut updates = feed.start()?;
         let mut inputs = inputs()?;
         loop {
             let is_paused = self.paused.is_some();
             let model = self.paused.as_ref().unwrap_or(&self.live);
+            self.view.silence = self.live.silence(Instant::now(), interval);
             terminal
                 .draw(|frame| self.view.draw(frame, model, is_paused))
                 .context("cannot write to the terminal")?;
             tokio::select! {
                 () = signals.any() => return Ok(()),
+                // An instance that does not answer makes no update.
+                () = sleep(LOOK) => {}
                 input = inputs.recv() => match input {
                     Some(Ok(Event::Key(key))) if key.kind != KeyEventKind::Release => {
                         if self.ends(key) {

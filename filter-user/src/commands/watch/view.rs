@@ -7,6 +7,8 @@ mod header;
 mod lists;
 mod rates;
 
+use std::time::Duration;
+
 use ratatui::{
     Frame,
     layout::{Alignment, Constraint, Layout, Rect},
@@ -55,6 +57,8 @@ pub(super) struct View {
     pub(super) focus: Section,
     /// Whether the keys are explained.
     pub(super) is_helping: bool,
+    /// How long the instance has not answered, if that is too long.
+    pub(super) silence: Option<Duration>,
     /// The first line of each section that is shown.
     offsets: [usize; Section::ALL.len()],
     palette: Palette,
@@ -92,6 +96,7 @@ impl View {
             name,
             focus: Section::Hosts,
             is_helping: false,
+            silence: None,
             offsets: [0; Section::ALL.len()],
             palette: Palette::new(is_coloured()),
         }

@@ -30,6 +30,10 @@ impl View {
             let text = format!("{why}; looking for it again");
             line.push(reversed(format!(" {} ", fit(&text, width))));
         } else {
+            if let Some(silence) = self.silence {
+                line.push(reversed(format!(" no answer for {} ", span(silence))));
+                line.push(Span::raw(" "));
+            }
             if is_paused {
                 line.push(reversed(" PAUSED ".to_owned()));
                 line.push(Span::raw(" "));
