@@ -8,7 +8,7 @@ use aya::programs::{Program, ProgramError, SchedClassifier, Xdp};
 use clap::Args;
 use filter_common::Mode;
 use filter_user::{
-    datapath::{Datapath, OBJECT},
+    datapath::{Datapath, OBJECT, TELLING_OBJECT},
     settings::{Closer, LogDecisions, Role, Settings},
 };
 use ipnet::IpNet;
@@ -41,8 +41,10 @@ pub(crate) struct Arguments {
 /// Prints it.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     println!("[object]");
-    for (section, instructions) in sections()? {
-        println!("{section}: {instructions} instructions");
+    for (name, object) in [("", OBJECT), ("telling, ", TELLING_OBJECT)] {
+        for (section, instructions) in sections(object)? {
+            println!("{name}{section}: {instructions} instructions");
+        }
     }
     if arguments.object_only {
         return Ok(());
@@ -68,7 +70,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// What rules code in or out.
-fn settings() -> [(&'static str, Settings); 7] {
+fn settings() -> [(&'static str, Settings); 8] {
     let default = Settings {
         max_flows: 1,
         ..Settings::default()
@@ -113,6 +115,13 @@ fn settings() -> [(&'static str, Settings); 7] {
             },
         ),
         (
+            "events",
+            Settings {
+                events: true,
+                ..default.clone()
+            },
+        ),
+        (
             "log-decisions",
             Settings {
                 log_decisions: LogDecisions::All,
@@ -122,9 +131,9 @@ fn settings() -> [(&'static str, Settings); 7] {
     ]
 }
 
-/// Instructions of the object's sections with code: one a type of program, and what they call.
-fn sections() -> Result<Vec<(String, u64)>> {
-    let object = object::File::parse(OBJECT).context("cannot read the embedded object")?;
+/// Instructions of an object's sections with code: one a type of program, and what they call.
+fn sections(object: &[u8]) -> Result<Vec<(String, u64)>> {
+    let object = object::File::parse(object).context("cannot read the embedded object")?;
     object
         .sections()
         .filter(|section| section.kind() == SectionKind::Text && section.size() > 0)
@@ -208,7 +217,7 @@ mod tests {
 
     #[test]
     fn every_section_with_programs_is_counted() {
-        let sections = sections().unwrap();
+        let sections = sections(OBJECT).unwrap();
         for name in ["xdp", "xdp.frags", "classifier"] {
             assert!(
                 sections.iter().any(|(section, _)| section == name),

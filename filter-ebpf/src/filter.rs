@@ -139,12 +139,13 @@ const UNTOUCHED: Ticks = Ticks(u64::MAX);
 /// is the end of a chain.
 #[inline(never)]
 fn judge(facts: &mut Facts, direction: Direction, slot: *mut Slot, now: Ticks) -> Reason {
-    let found = FLOWS.get_ptr_mut(&facts.key);
+    let key = &facts.key;
+    let found = FLOWS.get_ptr_mut(key);
     if found.is_none() {
         if !configuration::opens(direction, facts.segment.flags) {
             return Reason::NoFlow;
         }
-        if !maps::is_in_scope(&facts.key) {
+        if !maps::is_in_scope(key) {
             return Reason::OutOfScope;
         }
     }

@@ -46,7 +46,7 @@ pub struct Query {
 }
 
 impl Tables {
-    /// Their names in the object, in the order of [`new`](Self::new)'s arguments.
+    /// Their names in the object.
     pub const NAMES: [&'static str; 5] =
         ["FLOWS", "HOSTS", "COUNTERS", "INTERFACES", "EVENT_QUOTA"];
 
