@@ -80,6 +80,12 @@ fn execute(command: &Command) -> anyhow::Result<()> {
     }
 }
 
+/// The command line, as clap knows it.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// What `lastack run` would be asked to do if it were started now: the command line and the
 /// environment of this process again, and the file as it is now.
 ///

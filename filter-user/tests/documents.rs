@@ -1,0 +1,197 @@
+//! What README.md and docs/ say of commands, metrics, alerts and each other is so. Needs root, curl
+//! and promtool.
+
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
+
+mod instance;
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use clap::error::ErrorKind;
+use filter_user::{
+    cli,
+    lab::topology::{Topology, WAN},
+};
+
+use instance::{Instance, file::OwnFile, tool};
+
+struct Document {
+    path: PathBuf,
+    text: String,
+}
+
+impl Document {
+    fn all() -> Vec<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let docs = fs::read_dir(root.join("docs")).unwrap();
+        let mut paths: Vec<_> = docs.map(|entry| entry.unwrap().path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
+        paths.push(root.join("README.md"));
+        let read = |path: PathBuf| Self {
+            text: fs::read_to_string(&path).unwrap(),
+            path,
+        };
+        paths.into_iter().map(read).collect()
+    }
+
+    /// The lines of its blocks of one kind.
+    fn blocks(&self, kind: &str) -> Vec<Vec<&str>> {
+        let mut blocks = Vec::new();
+        let mut lines = self.text.lines();
+        while let Some(line) = lines.next() {
+            if line == format!("```{kind}") {
+                blocks.push(lines.by_ref().take_while(|line| *line != "```").collect());
+            }
+        }
+        blocks
+    }
+
+    /// Words that begin with `lastack_`.
+    fn metrics(&self) -> BTreeSet<&str> {
+        let is_part = |character: char| character.is_ascii_lowercase() || character == '_';
+        let words = self.text.split(|character| !is_part(character));
+        words.filter(|word| word.starts_with("lastack_")).collect()
+    }
+
+    /// Headings as links name them.
+    fn anchors(&self) -> BTreeSet<String> {
+        let headings = self.text.lines().filter_map(|line| line.split_once("# "));
+        let headings = headings.filter(|(marks, _)| marks.chars().all(|mark| mark == '#'));
+        let kept = |character: &char| character.is_alphanumeric() || " -".contains(*character);
+        let anchor = |text: &str| {
+            let text: String = text.to_lowercase().chars().filter(kept).collect();
+            text.replace(' ', "-")
+        };
+        headings.map(|(_, text)| anchor(text)).collect()
+    }
+
+    /// Where its links lead that lead to a file.
+    fn links(&self) -> impl Iterator<Item = &str> {
+        let targets = self.text.split("](").skip(1);
+        let targets = targets.filter_map(|rest| rest.split(')').next());
+        targets.filter(|target| !target.contains("://"))
+    }
+}
+
+#[test]
+fn commands_are_as_documents_write_them() {
+    let mut seen = 0;
+    for document in Document::all() {
+        for line in document.blocks("console").concat() {
+            let Some(command) = line.strip_prefix("# ").or_else(|| line.strip_prefix("$ ")) else {
+                continue;
+            };
+            let words: Vec<_> = command
+                .split_whitespace()
+                .take_while(|word| !word.starts_with(['#', ';', '|', '>']))
+                .collect();
+            if words.first() != Some(&"lastack") {
+                continue;
+            }
+            seen += 1;
+            if let Err(error) = cli::command().try_get_matches_from(&words) {
+                // What lacks may come from a file.
+                let lacks = error.kind() == ErrorKind::MissingRequiredArgument;
+                let is_fine = lacks && words.contains(&"--config");
+                assert!(is_fine, "{}: {line}: {error}", document.path.display());
+            }
+        }
+    }
+    assert!(seen > 10, "{seen} commands");
+}
+
+#[test]
+fn alerts_are_as_prometheus_takes_them() {
+    let topology = Topology::new().unwrap();
+    let mut seen = 0;
+    for document in Document::all() {
+        for block in document.blocks("yaml") {
+            let rules = OwnFile::new(block.join("\n"));
+            tool(
+                &topology.gateway,
+                "promtool",
+                &["check", "rules", "--lint-fatal", rules.as_str()],
+            );
+            seen += 1;
+        }
+    }
+    assert!(seen > 0);
+}
+
+#[test]
+fn metrics_are_those_that_documents_name_and_all_are_named() {
+    // Programs and crates, not metrics.
+    const OTHERS: [&str; 7] = [
+        "lastack_clock",
+        "lastack_egress",
+        "lastack_egress_ip",
+        "lastack_ingress",
+        "lastack_ingress_ip",
+        "lastack_xdp",
+        "lastack_xdp_mb",
+    ];
+    let topology = Topology::new().unwrap();
+    let instance = Instance::start(&topology.gateway, &[WAN], &[]);
+    let metrics = || {
+        let metrics = ["--silent", "--fail", "http://127.0.0.1:9433/metrics"];
+        tool(&topology.gateway, "curl", &metrics)
+    };
+    // The number of flows comes with the first scrape that has waited for it.
+    instance::wait_until("flows are counted", || {
+        metrics().contains("\nlastack_flows ")
+    });
+    let text = metrics();
+    drop(instance);
+    let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let families: BTreeSet<_> = families
+        .map(|line| line.split(' ').next().unwrap())
+        .collect();
+    let documents = Document::all();
+    for document in &documents {
+        for name in document.metrics() {
+            let is_known = families.contains(name) || OTHERS.contains(&name);
+            assert!(is_known, "{}: {name}", document.path.display());
+        }
+    }
+    let is_operations = |document: &&Document| document.path.ends_with("docs/operations.md");
+    let operations = documents.iter().find(is_operations).unwrap().metrics();
+    for family in families {
+        assert!(operations.contains(family), "{family} is not explained");
+    }
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let documents = Document::all();
+    for document in &documents {
+        for link in document.links() {
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let directory = document.path.parent().unwrap();
+            let path = if file.is_empty() {
+                document.path.clone()
+            } else {
+                directory.join(file)
+            };
+            let path = path.canonicalize();
+            let path = path.unwrap_or_else(|error| {
+                panic!("{}: {link}: {error}", document.path.display());
+            });
+            if anchor.is_empty() {
+                continue;
+            }
+            let target = documents
+                .iter()
+                .find(|other| other.path.canonicalize().unwrap() == path);
+            let anchors = target.unwrap().anchors();
+            assert!(
+                anchors.contains(anchor),
+                "{}: {link}: {anchors:?}",
+                document.path.display()
+            );
+        }
+    }
+}
