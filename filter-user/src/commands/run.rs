@@ -85,11 +85,14 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     let (stop, stopped) = watch::channel(());
     let datapath = Arc::new(Mutex::new(datapath));
     let (watchers, mut events) = broadcast::channel(events::BACKLOG);
-    let mut told = Told::by(&datapath, &watchers)?;
+    let told = Told::by(&datapath, &watchers);
+    let mut told = told.inspect_err(|_| lock(&datapath).abandon())?;
     let one_sided = Arc::new(Mutex::new(OneSided::default()));
     let server = match listener {
         Some(listener) => {
-            info!("metrics at http://{}/metrics", listener.local_addr()?);
+            if let Ok(address) = listener.local_addr() {
+                info!("metrics at http://{address}/metrics");
+            }
             let one_sided = Arc::clone(&one_sided);
             let metrics = Metrics::new(Arc::clone(&datapath), one_sided);
             Some(tokio::spawn(server::serve(listener, metrics, stopped)))

@@ -11,7 +11,10 @@ use nix::sys::signal::Signal;
 use crate::{
     UPLINK, add_uplink,
     directory::Directory,
-    instance::{Instance, cure, hooks, run, sample, tool, wiring::Network},
+    instance::{
+        Instance, bpffs::BpfFileSystem, cure, file::OwnFile, hooks, run, sample, tool,
+        wiring::Network,
+    },
     remove_uplink, unit,
 };
 
@@ -205,4 +208,33 @@ fn another_user_with_three_capabilities_serves_by_xdp_and_tcx() {
 #[test]
 fn another_user_with_three_capabilities_serves_by_clsact() {
     assert_limited_works(&Limited::user(), &CLSACT);
+}
+
+/// Has an instance with these rights read other options; gives what it says of that.
+fn reloaded(limited: &Limited, options: &[&str]) -> serde_json::Value {
+    let topology = Topology::new().unwrap();
+    let file = OwnFile::new("mode = \"monitor\"\n");
+    fs::set_permissions(file.path(), PermissionsExt::from_mode(0o644)).unwrap();
+    let options = [&["--config", file.as_str()], options].concat();
+    let instance = Instance::spawn(&topology.gateway, limited.run(&[WAN], &options));
+    let instance = instance.attached_to(&[WAN]);
+    file.write("mode = \"enforce\"\n");
+    instance.signal(Signal::SIGHUP);
+    let event = instance.event();
+    assert_lowered(&instance);
+    event
+}
+
+#[test]
+fn with_three_capabilities_settings_change_where_tables_are_pinned_and_else_it_says_so() {
+    let file_system = BpfFileSystem::new();
+    let pin = ["--pin", "--pin-dir", file_system.path().to_str().unwrap()];
+    let event = reloaded(&Limited::root(), &pin);
+    assert_eq!(event["changes"]["mode"]["new"], "enforce", "{event}");
+    for limited in [Limited::root(), Limited::user()] {
+        let event = reloaded(&limited, &[]);
+        assert_eq!(event["type"], "reload_failed", "{event}");
+        let error = event["error"].as_str().unwrap();
+        assert!(error.contains("`--pin`"), "{error}");
+    }
 }
