@@ -112,14 +112,17 @@ fn assert_lowered(instance: &Instance) {
 }
 
 fn served(gateway: &Namespace) -> u64 {
+    let name = format!("lastack_interface_served{{iface=\"{UPLINK}\"}}");
+    sample(&metrics(gateway), &name)
+}
+
+fn metrics(gateway: &Namespace) -> String {
     let url = "http://127.0.0.1:9433/metrics";
-    let metrics = tool(
+    tool(
         gateway,
         "curl",
         &["--silent", "--show-error", "--fail", url],
-    );
-    let name = format!("lastack_interface_served{{iface=\"{UPLINK}\"}}");
-    sample(&metrics, &name)
+    )
 }
 
 /// The next thing that it says of the interface that comes and goes, past what it says of links.
@@ -221,6 +224,8 @@ fn reloaded(limited: &Limited, options: &[&str]) -> serde_json::Value {
     file.write("mode = \"enforce\"\n");
     instance.signal(Signal::SIGHUP);
     let event = instance.event();
+    // Answered by the thread that reloads, so when it has.
+    metrics(&topology.gateway);
     assert_lowered(&instance);
     event
 }
