@@ -4,7 +4,7 @@ use filter_common::{
     Direction, Mode, Reason,
     Verdict::{Drop, Pass},
 };
-use filter_user::settings::{LogDecisions, Role, Settings};
+use filter_user::settings::{Closer, LogDecisions, Role, Settings};
 
 use crate::{
     kernel::{Kernel, Program},
@@ -15,12 +15,18 @@ use crate::{
 fn the_kernel_takes_all_programs_with_all_settings() {
     for role in [Role::Wan, Role::Lan] {
         for mode in [Mode::Enforce, Mode::Monitor] {
-            for rst_guard in [false, true] {
+            for (closer, rst_guard) in [
+                (Closer::Client, false),
+                (Closer::Client, true),
+                (Closer::Either, true),
+            ] {
                 for log_decisions in [LogDecisions::Off, LogDecisions::All] {
                     let settings = Settings {
                         role,
                         mode,
+                        closer,
                         rst_guard,
+                        events: log_decisions != LogDecisions::Off,
                         log_decisions,
                         clients: vec!["10.0.0.0/8".parse().unwrap()],
                         ports: vec![80],
