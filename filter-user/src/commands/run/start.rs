@@ -1,0 +1,76 @@
+//! What is made ready before an instance serves.
+
+use std::net::{SocketAddr, TcpListener};
+
+use anyhow::Context as _;
+
+use super::options::{Arguments, MetricsAddress};
+use crate::{
+    datapath::{Datapath, DatapathError, Pins},
+    settings::Settings,
+};
+
+/// Where metrics are to be served, if they are.
+pub(super) fn listen(arguments: &Arguments) -> anyhow::Result<Option<tokio::net::TcpListener>> {
+    match arguments.metrics_addr {
+        MetricsAddress::Off => Ok(None),
+        MetricsAddress::At(address) => bind(address).map(Some),
+    }
+}
+
+/// Loads the programs and attaches them to all interfaces, or to none.
+pub(super) fn attached(
+    arguments: &Arguments,
+    settings: &Settings,
+) -> Result<Datapath, DatapathError> {
+    let mut datapath = load(arguments, settings)?;
+    match attach_all(&mut datapath, &arguments.iface, arguments.wait) {
+        Ok(()) => Ok(datapath),
+        Err(error) => {
+            datapath.abandon();
+            Err(error)
+        }
+    }
+}
+
+/// Loads the programs, pinned if that was asked for.
+fn load(arguments: &Arguments, settings: &Settings) -> Result<Datapath, DatapathError> {
+    let pins = Pins::new(&arguments.pin_dir, &arguments.instance);
+    if arguments.pin {
+        Datapath::load_pinned(settings, pins)
+    } else {
+        Datapath::refuse_left_behind(&pins)?;
+        Datapath::load(settings)
+    }
+}
+
+fn bind(address: SocketAddr) -> anyhow::Result<tokio::net::TcpListener> {
+    let listener = TcpListener::bind(address).with_context(|| {
+        format!("cannot serve metrics at {address}; --metrics-addr takes another address, or off")
+    })?;
+    listener.set_nonblocking(true)?;
+    Ok(tokio::net::TcpListener::from_std(listener)?)
+}
+
+fn attach_all(
+    datapath: &mut Datapath,
+    interfaces: &[String],
+    wait: bool,
+) -> Result<(), DatapathError> {
+    // Before anything changes of what is at work already.
+    for interface in interfaces.iter().filter(|_| !wait) {
+        Datapath::find(interface)?;
+    }
+    for interface in interfaces {
+        attach(datapath, interface, wait)?;
+    }
+    datapath.settle()
+}
+
+/// Attaches to an interface, or to none if one that is not there is to be waited for.
+fn attach(datapath: &mut Datapath, interface: &str, wait: bool) -> Result<(), DatapathError> {
+    match datapath.attach(interface) {
+        Err(DatapathError::NoInterface(_)) if wait => datapath.expect(interface),
+        attached => attached.map(drop),
+    }
+}
