@@ -25,7 +25,7 @@ const LANDING_PAGE: &str = "<!doctype html><html lang=en><meta charset=utf-8><ti
 /// Serves until the sender of `stopped` goes away; then every connection is ended.
 ///
 /// It is meant for a scraper or two. Clients that are slow, many or hostile end one another's
-/// connections ([`LIMITS`]); they cost a bounded number of descriptors and a bounded amount of memory.
+/// connections (`LIMITS`); they cost a bounded number of descriptors and a bounded amount of memory.
 pub async fn serve(listener: TcpListener, metrics: Metrics, mut stopped: watch::Receiver<()>) {
     let router = Router::new()
         .route("/", get(async || Html(LANDING_PAGE)))

@@ -4,7 +4,7 @@
 //! the network namespace, as the interfaces do that it serves; they leave nothing behind, however
 //! the process ends, and need no writable directory. The name is also the lock that keeps two
 //! instances of one name apart. As anybody may connect, or take the name, both sides look at whom
-//! they talk to: see [`is_trusted`].
+//! they talk to: see `is_trusted`.
 //!
 //! What is pinned without a process answers for itself, from its maps: see [`pinned`].
 
