@@ -11,7 +11,7 @@
 //!   too, so they must end with it. Reading maps, and files that their owner may read, need none.
 //! - Where nothing was given up (as in `demo` and `check`), `raised` changes nothing.
 
-use std::fs;
+use std::{fs, thread, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use caps::{CapSet, Capability, CapsHashSet, errors::CapsError};
@@ -35,12 +35,7 @@ const NEEDED: [Capability; 3] = [
 ///
 /// Where the kernel refuses, or the process has other threads.
 pub fn give_up(reads: impl FnOnce() -> bool) -> anyhow::Result<()> {
-    if let Ok(threads) = fs::read_dir("/proc/self/task") {
-        ensure!(
-            threads.count() == 1,
-            "there are threads that would keep them"
-        );
-    }
+    ensure!(is_alone(), "there are threads that would keep them");
     let kept = kept(&caps::read(None, CapSet::Permitted)?);
     prctl::set_no_new_privs().context("no_new_privs")?;
     // Lowering it is privileged itself. What was never had need not be lowered.
@@ -75,6 +70,17 @@ pub fn raised<T>(job: impl FnOnce() -> T) -> T {
         }
     };
     job()
+}
+
+/// Whether this is the only thread. Ones that have ended are there for a moment longer.
+fn is_alone() -> bool {
+    const LOOKS: u32 = 100;
+    (0..LOOKS).any(|look| {
+        if look != 0 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1)
+    })
 }
 
 /// Of those that are permitted.
@@ -114,7 +120,7 @@ impl Drop for Raised {
 
 #[cfg(test)]
 mod tests {
-    use std::{panic, thread};
+    use std::panic;
 
     use super::*;
 

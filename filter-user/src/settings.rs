@@ -58,7 +58,7 @@ pub enum TcMode {
 ///
 /// In JSON by the names of the options, for `status` and for whoever takes over what is pinned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", default)]
 pub struct Settings {
     /// Where the interfaces lead.
     pub role: Role,

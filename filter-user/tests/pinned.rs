@@ -23,7 +23,7 @@ use serde_json::Value;
 use instance::{
     Instance,
     bpffs::BpfFileSystem,
-    hooks, lastack, output,
+    hooks, lastack, output, tool,
     wiring::{Network, ip},
 };
 
@@ -168,7 +168,7 @@ fn pinned_programs_go_on_behind_a_process_that_ends() {
 
 #[test]
 fn filters_in_clsact_go_on_too() {
-    goes_on(&["--ingress", "tc", "--tc-mode", "clsact"], Signal::SIGTERM);
+    goes_on(&CLSACT, Signal::SIGTERM);
 }
 
 /// With closes on their way all the time: what one process saw of them the next has to know.
@@ -223,7 +223,7 @@ fn an_upgrade_under_load_lets_no_spurious_ack_through() {
 
 #[test]
 fn an_upgrade_of_clsact_filters_under_load_lets_no_spurious_ack_through() {
-    upgraded_under_load(&["--ingress", "tc", "--tc-mode", "clsact"]);
+    upgraded_under_load(&CLSACT);
 }
 
 #[test]
@@ -295,24 +295,93 @@ fn a_failed_first_start_leaves_nothing_pinned() {
     assert!(!names.iter().any(|name| name == "default"), "{names:?}");
 }
 
+/// An interface is served, then it is not, then it is again.
+fn let_go(options: &[&str]) {
+    let mut pinned = Pinned::new();
+    let mut client = pinned.network.client();
+    let gateway = &pinned.topology().gateway;
+    let of_wan = || {
+        let mut hooks = hooks(gateway, WAN);
+        hooks.retain(|hook| !hook.contains(LAN));
+        hooks
+    };
+    let before = of_wan();
+    drop(pinned.start(&[WAN, LAN], options).stop(Signal::SIGTERM));
+    let served = of_wan();
+    drop(pinned.start(&[LAN], options).stop(Signal::SIGTERM));
+    assert_eq!(of_wan(), before);
+    let instance = pinned.start(&[WAN], options);
+    assert_eq!(of_wan().len(), served.len());
+    assert_eq!(filters(&pinned, WAN), filters_of(options));
+    let outcomes = work(&mut client);
+    let (_, lines) = instance.stop(Signal::SIGTERM);
+    assert_all_cured(&outcomes);
+    assert_eq!(last(&lines, WAN)["packets"]["elicited"], 0);
+    assert_eq!(
+        last(&lines, WAN)["packets"]["first_ack"],
+        outcomes.len(),
+        "the first ACK was not taken for a repetition of itself"
+    );
+}
+
+const CLSACT: [&str; 4] = ["--ingress", "tc", "--tc-mode", "clsact"];
+
+/// How many filters of ours are in the clsact qdisc of an interface, arriving and leaving.
+fn filters(pinned: &Pinned, interface: &str) -> [usize; 2] {
+    ["ingress", "egress"].map(|side| {
+        let show = ["filter", "show", "dev", interface, side];
+        let shown = tool(&pinned.topology().gateway, "tc", &show);
+        let ours = |line: &&str| line.contains(" handle ") && line.contains("lastack_");
+        shown.lines().filter(ours).count()
+    })
+}
+
+fn filters_of(options: &[&str]) -> [usize; 2] {
+    let of_each = usize::from(options.contains(&"clsact"));
+    [of_each, of_each]
+}
+
 #[test]
 fn an_interface_that_is_named_no_more_is_let_go_of() {
+    let_go(&[]);
+}
+
+#[test]
+fn filters_of_an_interface_that_is_named_no_more_are_taken_off() {
+    let_go(&CLSACT);
+}
+
+#[test]
+fn filters_that_a_killed_process_had_no_time_to_note_do_not_stay_beside_others() {
     let mut pinned = Pinned::new();
-    let _client = pinned.network.client();
-    let gateway = &pinned.topology().gateway;
-    let before = hooks(gateway, WAN);
-    drop(pinned.start(&[WAN, LAN], &[]).stop(Signal::SIGTERM));
-    let instance = pinned.start(&[LAN], &[]);
-    let names = pinned.file_system.list("default");
-    let links = names
-        .iter()
-        .filter(|name| name.starts_with(char::is_lowercase));
-    assert_eq!(links.count(), 2, "{names:?}");
-    drop(instance.stop(Signal::SIGTERM));
-    let instance = pinned.start(&[WAN], &[]);
-    assert_eq!(instance.hooks(), instance::expected::xdp());
-    drop(instance.stop(Signal::SIGTERM));
-    assert_ne!(hooks(gateway, WAN), before);
+    let mut client = pinned.network.client();
+    drop(pinned.start(&[WAN], &CLSACT).stop(Signal::SIGKILL));
+    rewrite_record(&pinned, |json| {
+        let mut record: Value = serde_json::from_str(json).unwrap();
+        record["interfaces"] = serde_json::json!([]);
+        record.to_string()
+    });
+    let instance = pinned.start(&[WAN], &CLSACT);
+    assert_eq!(filters(&pinned, WAN), [1, 1]);
+    let outcomes = work(&mut client);
+    let (_, lines) = instance.stop(Signal::SIGTERM);
+    assert_all_cured(&outcomes);
+    assert_eq!(last(&lines, WAN)["spurious_acks_dropped"], sent(&outcomes));
+}
+
+#[test]
+fn an_interface_that_was_renamed_while_nobody_looked_is_served_once_by_its_new_name() {
+    for options in [&[][..], &CLSACT] {
+        let pinned = Pinned::new();
+        let gateway = &pinned.topology().gateway;
+        ip(gateway, &["link add spare0 type veth peer name spare1"]);
+        drop(pinned.start(&["spare0"], options).stop(Signal::SIGTERM));
+        ip(gateway, &["link set spare0 name other0"]);
+        let instance = pinned.start(&["other0"], options);
+        assert_eq!(instance.hooks().len(), 2);
+        assert_eq!(filters(&pinned, "other0"), filters_of(options));
+        drop(instance.stop(Signal::SIGTERM));
+    }
 }
 
 #[test]

@@ -210,3 +210,52 @@ fn without_a_configuration_file_a_hangup_ends_it() {
     assert!(status.success(), "{status}");
     assert_eq!(lines.last().unwrap()["type"], "detached");
 }
+
+#[test]
+fn events_and_decisions_go_on_when_only_the_interval_has_changed() {
+    let mut network = Network::new();
+    let mut client = network.client();
+    let plan = Plan {
+        spurious_ack_after: Some(Duration::from_millis(200)),
+        reading: Duration::from_millis(400),
+        ..patient(8)
+    };
+    let file = OwnFile::new("events = true\nlog-decisions = \"all\"\n");
+    let instance = start(&network, &file, &[]);
+    let text = "events = true\nlog-decisions = \"all\"\ninterval = \"1h\"\n";
+    let event = reload(&instance, &file, text);
+    assert_eq!(event["changes"]["interval"]["new"], "1h", "{event}");
+    let outcomes = client.run(&plan, &mut |_| {}).unwrap();
+    let (_, lines) = instance.stop(Signal::SIGTERM);
+    let events = lines.iter().filter(|line| line["type"] == "event");
+    assert_eq!(events.count() as u64, sent(&outcomes));
+}
+
+/// A link that was detached by force is asked only now and then; a reload must not hide it.
+#[test]
+fn a_hook_that_is_lost_when_programs_are_replaced_is_taken_again() {
+    let network = Network::new();
+    let gateway = &network.topology.gateway;
+    let file = OwnFile::new("budget = 3\n");
+    let instance = start(&network, &file, &[]);
+    let egress = instance.attached[0]["hooks"][1]["program_id"]
+        .as_u64()
+        .unwrap();
+    let links = tool(gateway, "bpftool", &["--json", "link", "show"]);
+    let links: Value = serde_json::from_str(&links).unwrap();
+    let mut links = links.as_array().unwrap().iter();
+    let link = links.find(|link| link["prog_id"] == egress).unwrap();
+    tool(
+        gateway,
+        "bpftool",
+        &["link", "detach", "id", &link["id"].to_string()],
+    );
+    let event = reload(&instance, &file, "budget = 4\n");
+    assert_eq!(event["type"], "reloaded", "{event}");
+    let lost = instance.event();
+    assert_eq!(
+        (&lost["type"], &lost["reason"]),
+        (&"lost".into(), &"removed".into())
+    );
+    assert_eq!(instance.event()["type"], "attached");
+}

@@ -62,7 +62,9 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     let keeper = Keeper::new(&datapath, changes, &mut stream);
     let datapath = Arc::new(Mutex::new(datapath));
     let (watchers, events) = broadcast::channel(events::BACKLOG);
-    let told = Told::by(&datapath, &watchers).inspect_err(|_| lock(&datapath).abandon())?;
+    let told = Told::by(&datapath, &watchers).inspect_err(|_| {
+        privilege::raised(|| lock(&datapath).abandon());
+    })?;
     let one_sided = Arc::new(Mutex::new(OneSided::default()));
     let (stop, stopped) = watch::channel(());
     let server = listener.map(|listener| {

@@ -1,8 +1,10 @@
 //! Instances that have no process: their programs and tables are pinned.
 
-use std::path::Path;
+use std::{os::unix::net::UnixListener, path::Path};
 
-use super::{Source, by_option, protocol::FlowsQuery};
+use anyhow::Context as _;
+
+use super::{Source, address, by_option, protocol::FlowsQuery};
 use crate::{
     datapath::left::{self, Left},
     instance::InstanceName,
@@ -67,6 +69,13 @@ impl Source for Left {
     }
 
     fn detach(&self) -> anyhow::Result<Detached> {
+        // Neither may one of that name start now, nor does one run that did not answer.
+        let _lock = UnixListener::bind_addr(&address(self.name())?).with_context(|| {
+            format!(
+                "an instance called {} runs here, but does not answer",
+                self.name()
+            )
+        })?;
         let mut interfaces: Vec<_> = left::detach(self.pins())?
             .into_iter()
             .map(|(interface, _)| interface)

@@ -19,8 +19,13 @@ use log::debug;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DatapathError, clsact::Clsact, driver::driver, error::kernel_answer, interface::Interface,
-    pins::Pins, unpin::unpin,
+    DatapathError,
+    clsact::{self, Clsact},
+    driver::driver,
+    error::kernel_answer,
+    interface::Interface,
+    pins::Pins,
+    unpin::unpin,
 };
 use crate::settings::{Ingress, Settings, TcMode, XdpMode};
 
@@ -30,6 +35,9 @@ const CLSACT_FIRST: u16 = 1;
 /// The priority in clsact behind which nobody puts anything: filters that are given none
 /// start at 49152 and go down.
 const CLSACT_LAST: u16 = 65_000;
+
+/// How many hooks an interface is served by: one in each direction.
+const HOOKS: usize = 2;
 
 /// A hook that a program is attached to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -76,6 +84,15 @@ impl Hook {
     /// The hook that is called this.
     pub(super) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|hook| hook.as_str() == name)
+    }
+
+    /// Where a filter in clsact is that sees this direction.
+    pub(super) fn of_filter(side: TcAttachType) -> Self {
+        if side == TcAttachType::Ingress {
+            Self::ClsactIngress
+        } else {
+            Self::ClsactEgress
+        }
     }
 
     /// Whether what is attached there is a link, which the kernel takes off when nobody holds it.
@@ -312,7 +329,12 @@ impl Attaching<'_> {
         let link = if tcx {
             attach_tcx(program, interface, side)
         } else {
-            attach_filter(program, interface, side)
+            let mark = self.pins.map_or(0, Pins::mark);
+            if mark != 0 {
+                // What an earlier process was attaching when it was killed.
+                remove_marked(interface, side, mark).map_err(failed)?;
+            }
+            attach_filter(program, interface, side, mark)
         };
         let link = link.map_err(failed)?;
         let program_id = program_id(program.info())?;
@@ -367,15 +389,17 @@ fn attach_tcx(
     attach_as(program, interface, side, TcAttachOptions::TcxOrder(order))
 }
 
-/// The same in clsact.
+/// The same in clsact, with this handle; 0: with any.
 fn attach_filter(
     program: &mut SchedClassifier,
     interface: &Interface,
     side: TcAttachType,
+    handle: u32,
 ) -> io::Result<SchedClassifierLink> {
     let mut attach = |priority| {
         let options = NlOptions {
             priority,
+            handle: handle.into(),
             ..NlOptions::default()
         };
         attach_as(program, interface, side, TcAttachOptions::Netlink(options))
@@ -389,6 +413,15 @@ fn attach_filter(
         Err((Some(nix::libc::EINVAL | nix::libc::EEXIST), _)) => attach(0),
         done => done.map_err(|(_, error)| error),
     }
+}
+
+fn remove_marked(interface: &Interface, side: TcAttachType, mark: u32) -> io::Result<()> {
+    for filter in clsact::marked(interface.index, mark)? {
+        if filter.side == side {
+            filter.remove(&interface.name)?;
+        }
+    }
+    Ok(())
 }
 
 fn attach_as(

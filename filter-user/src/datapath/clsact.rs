@@ -6,8 +6,8 @@
 use std::io;
 
 use aya::programs::{
-    TcAttachType,
-    tc::{self, TcError},
+    Link as _, TcAttachType,
+    tc::{self, SchedClassifierLink, TcError},
 };
 use log::warn;
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP};
@@ -16,7 +16,7 @@ use netlink_packet_route::{
     tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption},
 };
 
-use super::{interface::Interface, netlink::request};
+use super::{error::kernel_answer, interface::Interface, netlink::request};
 
 const CLSACT: TcHandle = TcHandle {
     major: 0xffff,
@@ -81,22 +81,23 @@ impl Clsact {
     pub(super) fn remove(mut self) -> io::Result<()> {
         self.interface
             .take()
-            .map_or(Ok(()), |interface| remove(&interface))
+            .map_or(Ok(()), |interface| remove(interface.index))
     }
 }
 
 impl Drop for Clsact {
     fn drop(&mut self) {
         if let Some(interface) = self.interface.take()
-            && let Err(error) = remove(&interface)
+            && let Err(error) = remove(interface.index)
         {
             warn!("the clsact qdisc of {} stays: {error}", interface.name);
         }
     }
 }
 
-fn remove(interface: &Interface) -> io::Result<()> {
-    match remove_if_empty(interface) {
+/// Removes the qdisc of the interface with that index, unless somebody uses it.
+pub(super) fn remove(index: u32) -> io::Result<()> {
+    match remove_if_empty(index) {
         Err(error) if Interface::is_gone(&error) => Ok(()),
         done => done,
     }
@@ -126,13 +127,82 @@ fn runs(filter: &RouteNetlinkMessage, program: u32) -> bool {
     )
 }
 
-fn remove_if_empty(interface: &Interface) -> io::Result<()> {
+/// A filter of ours that is known by its handle, which an instance gives to all of its filters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Marked {
+    pub(super) side: TcAttachType,
+    pub(super) program_id: u32,
+    priority: u16,
+    handle: u32,
+}
+
+impl Marked {
+    /// It, on its interface; dropping that takes it off.
+    pub(super) fn link(&self, interface: &str) -> io::Result<SchedClassifierLink> {
+        let handle = tc::TcHandle::from(self.handle);
+        SchedClassifierLink::attached(interface, self.side, self.priority, handle, None)
+    }
+
+    /// Takes it off.
+    pub(super) fn remove(&self, interface: &str) -> io::Result<()> {
+        self.link(interface)?.detach().map_err(kernel_answer)
+    }
+}
+
+/// The filters of ours with this handle on the interface with that index, arriving packets first.
+pub(super) fn marked(index: u32, handle: u32) -> io::Result<Vec<Marked>> {
+    let mut found = Vec::new();
+    for (parent, side) in [
+        (INGRESS, TcAttachType::Ingress),
+        (EGRESS, TcAttachType::Egress),
+    ] {
+        let filters = match filters(index, parent) {
+            Err(error) if Interface::is_gone(&error) => Vec::new(),
+            filters => filters?,
+        };
+        let marked = filters.iter().filter_map(|filter| {
+            let RouteNetlinkMessage::NewTrafficFilter(filter) = filter else {
+                return None;
+            };
+            let program_id = our_program(filter)?;
+            let priority = u16::try_from(filter.header.info >> 16).ok()?;
+            (filter.header.handle == TcHandle::from(handle)).then_some(Marked {
+                side,
+                program_id,
+                priority,
+                handle,
+            })
+        });
+        found.extend(marked);
+    }
+    Ok(found)
+}
+
+/// The number of the program that a filter runs, if that is one of ours by its name.
+fn our_program(filter: &TcMessage) -> Option<u32> {
+    let (mut id, mut is_ours) = (None, false);
+    for attribute in &filter.attributes {
+        let TcAttribute::Options(options) = attribute else {
+            continue;
+        };
+        for option in options {
+            if let TcOption::Bpf(TcFilterBpfOption::ProgId(program)) = option {
+                id = Some(*program);
+            } else if let TcOption::Bpf(TcFilterBpfOption::ProgName(name)) = option {
+                is_ours = name.starts_with("lastack_");
+            }
+        }
+    }
+    id.filter(|_| is_ours)
+}
+
+fn remove_if_empty(index: u32) -> io::Result<()> {
     for side in [INGRESS, EGRESS] {
-        if !filters(interface.index, side)?.is_empty() {
+        if !filters(index, side)?.is_empty() {
             return Ok(());
         }
     }
-    let qdisc = RouteNetlinkMessage::DelQueueDiscipline(message(interface.index, PARENT, CLSACT));
+    let qdisc = RouteNetlinkMessage::DelQueueDiscipline(message(index, PARENT, CLSACT));
     request(qdisc, NLM_F_ACK).map(drop)
 }
 

@@ -131,6 +131,20 @@ pub enum DatapathError {
         /// Ours.
         ours: u32,
     },
+    /// What is pinned there has tables of other sizes.
+    #[error(
+        "{map} in {directory} has {now} entries where this lastack has {ours}; `lastack detach` first, and start again"
+    )]
+    Size {
+        /// Where.
+        directory: PathBuf,
+        /// Which.
+        map: &'static str,
+        /// How many it has.
+        now: u32,
+        /// How many it would have.
+        ours: u32,
+    },
     /// What is pinned there serves other interfaces.
     #[error(
         "what is pinned in {0} serves another network namespace; give this instance another name: `--instance NAME`"

@@ -5,21 +5,20 @@ use std::{fs, path::Path};
 use aya::{
     maps::{Map, MapData},
     programs::{
-        Link as _, TcAttachType,
+        TcAttachType,
         links::{FdLink, PinnedLink},
     },
 };
 use filter_common::Policy;
-use log::warn;
+use log::debug;
+use nix::net::if_::if_nameindex;
 
 use super::{
-    DatapathError, Hook, Query, Tables,
-    clsact::{self, Clsact},
-    error::kernel_answer,
+    DatapathError, Hook, Query, Tables, clsact,
     interface::Interface,
     load,
     pins::Pins,
-    record::{self, Record, Remembered, WasServed},
+    record::{self, Record, Remembered},
 };
 use crate::{
     counters::Counters,
@@ -34,57 +33,65 @@ use crate::{
 ///
 /// Where something stays. Then the rest is still pinned, and this can be tried again.
 pub fn detach(pins: &Pins) -> Result<Vec<(String, Hook)>, DatapathError> {
-    let mut done = Vec::new();
     let name = |index| Interface::name_of(index).unwrap_or_else(|| format!("interface {index}"));
-    match Record::read(pins) {
+    let record = match Record::read(pins) {
         Ok(Some(record)) if record.namespace != record::namespace()? => {
             return Err(DatapathError::OtherNamespace(pins.directory().to_owned()));
         }
-        Ok(Some(record)) => {
-            let served = record.interfaces.iter();
-            for place in served.filter_map(|interface| interface.served.as_ref()) {
-                for hook in remove_filters(place)? {
-                    done.push((name(place.index), hook));
-                }
-            }
+        Ok(record) => record,
+        Err(error) => {
+            debug!("{error}");
+            None
         }
-        Ok(None) => {}
-        Err(error) => warn!("{error}; filters in clsact qdiscs, if it had any, stay"),
-    }
+    };
+    let mut done = Vec::new();
     for (hook, index) in pins.links()? {
         pins.remove_link(hook, index)?;
         done.push((name(index), hook));
     }
+    let places = record.iter().flat_map(|record| &record.interfaces);
+    let places: Vec<_> = places.filter_map(|left| left.served.as_ref()).collect();
+    let made = |index| {
+        places
+            .iter()
+            .any(|place| place.index == index && place.made_clsact)
+    };
+    done.extend(remove_filters(pins, |_| true, made)?);
     pins.remove_all()?;
     Ok(done)
 }
 
-/// Removes what is in clsact.
-fn remove_filters(place: &WasServed) -> Result<Vec<Hook>, DatapathError> {
-    let Some(name) = Interface::name_of(place.index) else {
-        return Ok(Vec::new());
-    };
-    let interface = Interface::find(&name)?;
+/// Removes the filters of an instance that are in clsact on interfaces for which `of` says so, and
+/// the qdiscs that were `made` for them.
+pub(super) fn remove_filters(
+    pins: &Pins,
+    of: impl Fn(u32) -> bool,
+    made: impl Fn(u32) -> bool,
+) -> Result<Vec<(String, Hook)>, DatapathError> {
+    let mark = pins.mark();
+    let interfaces = if_nameindex().map_err(|error| DatapathError::System {
+        what: "which interfaces there are",
+        error: error.into(),
+    })?;
     let mut removed = Vec::new();
-    for filter in &place.filters {
+    for interface in &interfaces {
+        let (index, name) = (interface.index(), interface.name().to_string_lossy());
+        if !of(index) {
+            continue;
+        }
         let failed = |error| DatapathError::Detach {
-            interface: name.clone(),
+            interface: name.clone().into_owned(),
             error,
         };
-        // Another's may have its number by now.
-        if clsact::has(&interface, filter.hook.side(), filter.program_id).map_err(failed)? {
-            let link = filter.link(&interface).map_err(failed)?;
-            link.detach().map_err(kernel_answer).map_err(failed)?;
-            removed.push(filter.hook);
+        let filters = clsact::marked(index, mark).map_err(failed)?;
+        for filter in &filters {
+            filter.remove(&name).map_err(failed)?;
+            let hook = Hook::of_filter(filter.side);
+            removed.push((name.clone().into_owned(), hook));
         }
-    }
-    if place.made_clsact
-        && let Err(error) = Clsact::of_before(&interface).remove()
-    {
-        return Err(DatapathError::Detach {
-            interface: name,
-            error,
-        });
+        if !filters.is_empty() && made(index) {
+            clsact::remove(index).map_err(failed)?;
+        }
     }
     Ok(removed)
 }
@@ -203,8 +210,9 @@ impl Left {
             let link = FdLink::from(PinnedLink::from_pin(self.pins.link(hook, index)).ok()?);
             Some((hook, link.info().ok()?.program_id()))
         });
-        let filters = place.filters.iter();
-        let filters = filters.map(|filter| (filter.hook, filter.program_id));
+        let filters = clsact::marked(place.index, self.pins.mark()).unwrap_or_default();
+        let filters = filters.into_iter();
+        let filters = filters.map(|filter| (Hook::of_filter(filter.side), filter.program_id));
         let mut hooks: Vec<_> = links.chain(filters).collect();
         hooks.sort_by_key(|(hook, _)| hook.side() == TcAttachType::Egress);
         let hooks = hooks.into_iter().map(|(hook, program_id)| HookStatus {

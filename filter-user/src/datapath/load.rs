@@ -57,15 +57,15 @@ pub(super) fn load(
     for (name, path) in shared {
         loader.map_pin_path(name, path);
     }
+    for (name, entries) in sizes(settings) {
+        loader.map_max_entries(name, entries);
+    }
     let mut ebpf = loader
         // The programs touch no kernel structure that could have moved, so they do not need the
         // kernel's type information.
         .btf(None)
         .verifier_log_level(log_level())
         .override_global("CONFIGURATION", &configuration, true)
-        .map_max_entries("FLOWS", settings.max_flows)
-        .map_max_entries("EXPIRY", slots(settings.max_flows) / SLOTS_PER_LINE)
-        .map_max_entries("INTERFACES", MOST_INTERFACES)
         .map_max_entries("CLIENTS", scope::clients(settings))
         .map_max_entries("PORTS", scope::ports(settings))
         .map_max_entries("HOSTS", MOST_HOSTS)
@@ -74,6 +74,15 @@ pub(super) fn load(
         .map_err(DatapathError::Load)?;
     scope::fill(&mut ebpf, settings)?;
     Ok((ebpf, configuration))
+}
+
+/// How many elements the shared maps have whose sizes the programs rely on.
+pub(super) fn sizes(settings: &Settings) -> [(&'static str, u32); 3] {
+    [
+        ("FLOWS", settings.max_flows),
+        ("EXPIRY", slots(settings.max_flows) / SLOTS_PER_LINE),
+        ("INTERFACES", MOST_INTERFACES),
+    ]
 }
 
 /// The programs that the settings need.

@@ -25,6 +25,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use aya::Ebpf;
 use filter_common::policy::{Configuration, INTERFACE_PROBES, MOST_INTERFACES, UNSERVED};
+use log::warn;
 
 use self::{
     attach::Links,
@@ -84,6 +85,8 @@ struct Served {
     /// Of the map of counters.
     entry: u32,
     links: Links,
+    /// Whether an earlier process has put it on.
+    was_there: bool,
 }
 
 /// Where the maps are, by which programs can be replaced.
@@ -165,14 +168,15 @@ impl Datapath {
                 let known = self.named.iter().position(is_known);
                 let place = known.map_or_else(
                     || {
-                        let named = self.remembered(interface)?;
+                        let named = self.remembered(interface, Some(&served))?;
                         self.named.push(named);
                         Ok(self.named.len() - 1)
                     },
                     Ok,
                 )?;
                 let attachment = self.named[place].set(served);
-                self.remember()?;
+                // It is served, whatever becomes of the notes on it.
+                self.remember().unwrap_or_else(|error| warn!("{error}"));
                 Ok(attachment)
             }
             Err(error) => {
@@ -207,6 +211,7 @@ impl Datapath {
                 interface,
                 entry,
                 links,
+                was_there: false,
             }),
             other => {
                 // What went wrong first is what has to be said.

@@ -8,7 +8,7 @@ use std::{
     io,
     os::{
         fd::{AsRawFd as _, OwnedFd},
-        unix::fs::DirBuilderExt as _,
+        unix::{ffi::OsStrExt as _, fs::DirBuilderExt as _},
     },
     path::{Path, PathBuf},
 };
@@ -68,6 +68,20 @@ impl Pins {
     /// no dots, which names of VLAN interfaces have.
     pub(super) fn link(&self, hook: Hook, index: u32) -> PathBuf {
         self.directory.join(format!("{}_{index}", hook.as_str()))
+    }
+
+    /// The handle of its filters in clsact, which cannot be pinned: no other directory's.
+    pub(super) fn mark(&self) -> u32 {
+        const BASIS: u32 = 0x811c_9dc5;
+        const PRIME: u32 = 0x0100_0193;
+        let directory = fs::canonicalize(&self.directory);
+        let directory = directory.as_deref().unwrap_or(&self.directory);
+        let octets = directory.as_os_str().as_bytes().iter();
+        // FNV-1a.
+        let hash = octets.fold(BASIS, |hash, &octet| {
+            (hash ^ u32::from(octet)).wrapping_mul(PRIME)
+        });
+        (hash & u32::MAX >> 1).max(1)
     }
 
     /// Whether an instance has left something there.

@@ -73,7 +73,7 @@ impl Datapath {
         if self.named.iter().any(|named| named.name == interface) {
             return Err(DatapathError::Twice(interface.to_owned()));
         }
-        let named = self.remembered(interface)?;
+        let named = self.remembered(interface, None)?;
         self.named.push(named);
         self.remember()
     }
@@ -128,7 +128,7 @@ impl Datapath {
             Ok(now) if now.index != served.interface.index => served.fate(ebpf, Loss::Replaced),
             Ok(now) => {
                 // First of all, so that what is not ours any more is not taken off.
-                let holds = served.links.hold(ebpf, &now)?;
+                let holds = served.links.hold(ebpf, &now);
                 if now.link != served.interface.link {
                     Loss::Replaced
                 } else if holds {
@@ -141,31 +141,39 @@ impl Datapath {
             Err(DatapathError::LinkType { .. }) => Loss::Replaced,
             Err(error) => return Err(error),
         };
-        self.release(name)?;
+        self.release(name);
         Ok(Err(loss))
     }
 
-    fn release(&mut self, name: &str) -> Result<(), DatapathError> {
+    /// Takes everything off an interface, and lets its name wait for another.
+    pub(super) fn release(&mut self, name: &str) {
         let named = self.named.iter_mut().find(|named| named.name == name);
         let Some((named, served)) = named.and_then(|named| {
             let served = named.served.take()?;
             Some((named, served))
         }) else {
-            return Ok(());
+            return;
         };
         named.losses += 1;
         let Served {
             interface,
             entry,
             links,
+            ..
         } = served;
         if let Err(error) = links.detach() {
             let interface = interface.name;
             warn!("{}", DatapathError::Detach { interface, error });
         }
-        named.before += self.tables.counters(entry)?;
-        self.tables.set_owner(entry, 0)?;
-        self.remember()
+        match self.tables.counters(entry) {
+            Ok(counted) => named.before += counted,
+            Err(error) => warn!("{error}"),
+        }
+        let freed = self.tables.set_owner(entry, 0);
+        // The interface is let go of, whatever becomes of the notes on it.
+        freed
+            .and_then(|()| self.remember())
+            .unwrap_or_else(|error| warn!("{error}"));
     }
 }
 
@@ -173,7 +181,7 @@ impl Served {
     /// What became of the interface that has lost its name. Its number may be another's by now,
     /// on which our programs are not.
     fn fate(&mut self, ebpf: &mut Ebpf, otherwise: Loss) -> Loss {
-        let is_it = self.links.hold(ebpf, &self.interface).unwrap_or(false);
+        let is_it = self.links.hold(ebpf, &self.interface);
         let name = Interface::name_of(self.interface.index).filter(|_| is_it);
         name.map_or(otherwise, Loss::Renamed)
     }

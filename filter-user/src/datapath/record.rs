@@ -5,12 +5,11 @@ use std::{collections::BTreeMap, fs, io, os::unix::fs::MetadataExt as _};
 use aya::{
     Pod,
     maps::{HashMap, Map, MapData, MapError},
-    programs::tc::{SchedClassifierLink, TcHandle},
 };
 use filter_common::Reason;
 use serde::{Deserialize, Serialize};
 
-use super::{DatapathError, Hook, Interface, pins::Pins};
+use super::{DatapathError, pins::Pins};
 use crate::{counters::Counters, report::Timestamp, settings::Settings};
 
 /// The layout of what is pinned.
@@ -83,28 +82,8 @@ pub(crate) struct WasServed {
     pub(crate) index: u32,
     /// Of the map of counters.
     pub(crate) entry: u32,
-    /// What is in clsact, where no link could be pinned.
-    pub(crate) filters: Vec<Filter>,
-    /// Whether that clsact qdisc was made for them.
+    /// Whether a clsact qdisc was made for it. Filters in it are known by their handle.
     pub(crate) made_clsact: bool,
-}
-
-/// A filter in clsact.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Filter {
-    pub(crate) hook: Hook,
-    pub(crate) priority: u16,
-    pub(crate) handle: u32,
-    pub(crate) program_id: u32,
-}
-
-impl Filter {
-    /// It, on an interface; dropping that takes it off.
-    pub(crate) fn link(&self, interface: &Interface) -> io::Result<SchedClassifierLink> {
-        let handle = TcHandle::from(self.handle);
-        let side = self.hook.side();
-        SchedClassifierLink::attached(&interface.name, side, self.priority, handle, None)
-    }
 }
 
 impl Record {

@@ -3,12 +3,13 @@
 
 use std::mem;
 
+use aya::maps::MapData;
 use log::warn;
 
 use super::{
     Datapath, DatapathError, Interface, Named, Place, Served,
     attach::Links,
-    load,
+    left, load,
     pins::Pins,
     record::{self, LAYOUT, Record, Remembered, WasServed},
 };
@@ -38,6 +39,7 @@ impl Datapath {
             return Err(DatapathError::OtherNamespace(pins.directory().to_owned()));
         }
         compare(&left.settings, settings, DETACH_FIRST)?;
+        compare_sizes(&pins, settings)?;
         let mut datapath = Self::load_at(settings, Place::Pinned(pins), Some(left.secret))?;
         datapath.left = left.interfaces;
         datapath.took_over = true;
@@ -51,22 +53,31 @@ impl Datapath {
     ///
     /// Where that cannot be done.
     pub fn settle(&mut self) -> Result<(), DatapathError> {
-        for left in mem::take(&mut self.left) {
-            if let Some(place) = &left.served {
-                self.tables.set_owner(place.entry, 0)?;
-            }
+        let left = mem::take(&mut self.left).into_iter();
+        let places: Vec<_> = left.filter_map(|left| left.served).collect();
+        for place in &places {
+            self.tables.set_owner(place.entry, 0)?;
         }
         let Some(pins) = self.place.pins() else {
             return Ok(());
         };
+        let is_served = |index| self.served().any(|served| served.interface.index == index);
         for (hook, index) in pins.links()? {
-            if self.served().all(|served| served.interface.index != index) {
+            if !is_served(index) {
                 warn!(
                     "{} of interface {index} is served no more: detached",
                     hook.as_str()
                 );
                 pins.remove_link(hook, index)?;
             }
+        }
+        let made = |index| {
+            places
+                .iter()
+                .any(|place| place.index == index && place.made_clsact)
+        };
+        for (name, hook) in left::remove_filters(pins, |index| !is_served(index), made)? {
+            warn!("{} of {name} is served no more: detached", hook.as_str());
         }
         self.remember()
     }
@@ -98,11 +109,17 @@ impl Datapath {
             .iter_mut()
             .filter_map(|named| named.served.as_mut())
         {
-            // What is not attached any more is found, and told, by whoever looks after it.
-            served.links.replace(&mut ebpf, &served.interface)?;
+            if !served.links.replace(&mut ebpf, &served.interface) {
+                // Whoever looks after it finds that one of its hooks is missing.
+                warn!(
+                    "{}: not all programs could be replaced",
+                    served.interface.name
+                );
+            }
         }
         self.ebpf = ebpf;
-        self.remember()
+        self.remember().unwrap_or_else(|error| warn!("{error}"));
+        Ok(())
     }
 
     /// Whether an earlier process left an instance at work there, for interfaces of this network
@@ -141,14 +158,18 @@ impl Datapath {
     /// Ends what did not get to be in service: takes off what this process has put on, and leaves
     /// what it had taken over.
     pub fn abandon(&mut self) {
-        let ended = if self.took_over {
-            self.leave()
-        } else {
-            self.detach()
-        };
-        if let Err(error) = ended {
-            warn!("{error}");
+        if !self.took_over {
+            return self.detach().unwrap_or_else(|error| warn!("{error}"));
         }
+        let named = self.named.iter().filter(|named| {
+            let served = named.served.as_ref();
+            served.is_some_and(|served| !served.was_there)
+        });
+        let new: Vec<_> = named.map(|named| named.name.clone()).collect();
+        for name in new {
+            self.release(&name);
+        }
+        self.leave().unwrap_or_else(|error| warn!("{error}"));
     }
 
     /// Where it is pinned, if it is.
@@ -178,6 +199,7 @@ impl Datapath {
             interface: interface.clone(),
             entry: place.entry,
             links,
+            was_there: true,
         }))
     }
 
@@ -187,7 +209,12 @@ impl Datapath {
     }
 
     /// An interface that is to be served, with what is known of it from before.
-    pub(super) fn remembered(&mut self, name: &str) -> Result<Named, DatapathError> {
+    /// `served`: where it is served now, if it is.
+    pub(super) fn remembered(
+        &mut self,
+        name: &str,
+        served: Option<&Served>,
+    ) -> Result<Named, DatapathError> {
         let mut named = Named::new(name);
         let Some(at) = self.left.iter().position(|left| left.name == name) else {
             return Ok(named);
@@ -196,9 +223,8 @@ impl Datapath {
         named.losses = left.losses;
         named.before = Counters::from_names(&left.before, left.settled_before);
         if let Some(place) = left.served {
-            let is_kept = Interface::find(name).is_ok_and(|now| now.index == place.index)
-                && self.tables.is_owner(place.entry, place.index)?;
-            if !is_kept {
+            // Else its counters go on where they were.
+            if served.is_none_or(|served| served.entry != place.entry) {
                 named.before += self.tables.counters(place.entry)?;
                 self.tables.set_owner(place.entry, 0)?;
             }
@@ -250,6 +276,24 @@ impl Named {
             served: served.map(|served| served.links.place(&served.interface, served.entry)),
         }
     }
+}
+
+/// Whether what is pinned is as large as programs with these settings think that it is.
+fn compare_sizes(pins: &Pins, settings: &Settings) -> Result<(), DatapathError> {
+    for (map, ours) in load::sizes(settings) {
+        let info = MapData::from_pin(pins.map(map)).and_then(|data| data.info());
+        let now = info.map_err(|error| DatapathError::Map { map, error })?;
+        let now = now.max_entries();
+        if now != ours {
+            return Err(DatapathError::Size {
+                directory: pins.directory().to_owned(),
+                map,
+                now,
+                ours,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Whether programs with `new` can use tables of programs with `old`: flows are by client and

@@ -28,16 +28,16 @@ impl<'a> Asked<'a> {
     }
 
     /// Reads the options again and applies what can be applied; if anything is wrong, nothing. Gives
-    /// whether something has changed.
+    /// whether other programs are at work now.
     pub(super) fn reload(&mut self, datapath: &mut Datapath, stream: &mut Stream) -> bool {
         match self.apply(datapath) {
-            Ok(changes) => {
+            Ok((changes, has_replaced)) => {
                 for option in &changes.needs_restart {
                     warn!("{option} is another now; that takes effect with the next start");
                 }
                 info!("reloaded: {}", Listed(&changes));
                 stream.reloaded(&changes);
-                !changes.applied.is_empty()
+                has_replaced
             }
             Err(error) => {
                 warn!("not reloaded, going on as before: {error:#}");
@@ -47,18 +47,20 @@ impl<'a> Asked<'a> {
         }
     }
 
-    fn apply(&mut self, datapath: &mut Datapath) -> anyhow::Result<OptionChanges> {
+    /// The changes, and whether programs were replaced.
+    fn apply(&mut self, datapath: &mut Datapath) -> anyhow::Result<(OptionChanges, bool)> {
         let new = cli::reread()?;
         let changes = OptionChanges {
             applied: self.now().changes(&new).applied,
             needs_restart: self.at_start.changes(&new).needs_restart,
         };
         let settings = datapath.settings().changed_to(&new.settings());
-        if settings != *datapath.settings() {
+        let needs_others = settings != *datapath.settings();
+        if needs_others {
             datapath.reload(&settings)?;
         }
         self.since = Some(Box::new(new));
-        Ok(changes)
+        Ok((changes, needs_others))
     }
 }
 

@@ -77,8 +77,11 @@ impl Serving<'_> {
                 signal = signals.next() => match signal {
                     signals::Asked::End(signal) => break (signal, None),
                     signals::Asked::Reload => {
-                        if self.reload().await? {
-                            ticks = every(self.asked.now().interval);
+                        let before = self.asked.now().interval;
+                        self.reload().await?;
+                        let now = self.asked.now().interval;
+                        if now != before {
+                            ticks = every(now);
                         }
                     }
                 },
@@ -100,14 +103,13 @@ impl Serving<'_> {
         Ok(ended?)
     }
 
-    /// Whether anything has changed.
-    async fn reload(&mut self) -> anyhow::Result<bool> {
+    async fn reload(&mut self) -> anyhow::Result<()> {
         self.service.reloading();
-        let has_changed = privilege::raised(|| {
+        let has_replaced = privilege::raised(|| {
             self.asked
                 .reload(&mut lock(&self.datapath), &mut self.stream)
         });
-        if has_changed {
+        if has_replaced {
             // First the new ones, so that their buffers are not full before they are read.
             let now = Told::by(&self.datapath, &self.watchers).unwrap_or_else(|error| {
                 warn!("{error:#}; going on without it");
@@ -116,7 +118,7 @@ impl Serving<'_> {
             mem::replace(&mut self.told, now).end().await?;
         }
         self.service.ready(&lock(&self.datapath));
-        Ok(has_changed)
+        Ok(())
     }
 
     fn print(&mut self) {

@@ -1,12 +1,17 @@
 //! Takes over what an earlier process left on the hooks of an interface.
 
 use aya::{Ebpf, programs::TcAttachType};
+use filter_common::wire::Link;
 use log::debug;
 
 use super::{Held, HeldLink, Hook, Links, load, uses_tcx};
 use crate::{
     datapath::{
-        DatapathError, clsact::Clsact, interface::Interface, pins::Pins, record::WasServed,
+        DatapathError,
+        clsact::{self, Clsact},
+        interface::Interface,
+        pins::Pins,
+        record::WasServed,
     },
     settings::{Ingress, Settings, XdpMode},
 };
@@ -32,11 +37,14 @@ impl Links {
             && found
                 .held
                 .iter()
-                .all(|held| held.hook.is_asked_for(settings));
+                .all(|held| held.hook.is_asked_for(interface.link, settings));
         if is_whole {
             let programs: Vec<_> = found.held.iter().map(|held| held.program).collect();
-            load(ebpf, &programs)?;
-            if found.replace(ebpf, interface)? {
+            if let Err(error) = load(ebpf, &programs) {
+                found.leave();
+                return Err(error);
+            }
+            if found.replace(ebpf, interface) {
                 return Ok(Some(found));
             }
         }
@@ -74,34 +82,31 @@ impl Links {
                 }
             }
         }
-        let Some(place) = place.filter(|place| place.index == interface.index) else {
-            return Ok(found);
+        let failed = |error| DatapathError::System {
+            what: "which filters are in clsact",
+            error,
         };
-        for filter in &place.filters {
-            let Ok(link) = filter.link(interface) else {
-                continue;
-            };
-            let held = Held {
-                hook: filter.hook,
-                program: program(filter.hook),
+        let mut in_clsact = false;
+        for filter in clsact::marked(interface.index, pins.mark()).map_err(failed)? {
+            let hook = Hook::of_filter(filter.side);
+            found.held.push(Held {
+                hook,
+                program: program(hook),
                 program_id: filter.program_id,
-                link: HeldLink::Tc(link),
+                link: HeldLink::Tc(filter.link(&interface.name).map_err(failed)?),
                 pin: None,
-            };
-            if held.is_there(interface) {
-                found.held.push(held);
-            } else {
-                held.forget();
-            }
+            });
+            in_clsact = true;
         }
-        found.clsact = place.made_clsact.then(|| Clsact::of_before(interface));
+        let made = place.is_some_and(|place| place.made_clsact);
+        found.clsact = (made && in_clsact).then(|| Clsact::of_before(interface));
         Ok(found)
     }
 }
 
 impl Hook {
     /// Whether it is one that a start with these settings may take.
-    fn is_asked_for(self, settings: &Settings) -> bool {
+    fn is_asked_for(self, link: Link, settings: &Settings) -> bool {
         let is_tc = match self {
             Self::TcxIngress | Self::TcxEgress => uses_tcx(settings.tc_mode),
             Self::ClsactIngress | Self::ClsactEgress => !uses_tcx(settings.tc_mode),
@@ -111,6 +116,7 @@ impl Hook {
             return is_tc;
         }
         match (settings.ingress, settings.xdp_mode) {
+            (Ingress::Auto, _) if link == Link::Ip => is_tc,
             (Ingress::Tc, _) => is_tc,
             (_, XdpMode::Generic) => self == Self::XdpGeneric,
             (Ingress::Xdp, _) | (_, XdpMode::Native) => self == Self::XdpNative,

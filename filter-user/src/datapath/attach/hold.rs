@@ -7,16 +7,16 @@ use aya::{
     programs::{
         SchedClassifier, Xdp,
         links::{FdLink, LinkError, PinnedLink},
-        tc::SchedClassifierLink,
+        tc::{SchedClassifierLink, TcHandle},
         xdp::XdpLink,
     },
 };
 
-use super::{Held, HeldLink, Links, load, program_id, typed};
+use log::{debug, warn};
+
+use super::{HOOKS, Held, HeldLink, Links, load, program_id, typed};
 use crate::datapath::{
-    DatapathError, clsact,
-    interface::Interface,
-    record::{Filter, WasServed},
+    DatapathError, clsact, error::kernel_answer, interface::Interface, record::WasServed,
     unpin::unpin,
 };
 
@@ -28,48 +28,39 @@ impl Links {
     /// do, except where the link has lost its interface or was detached by force (`ENOLINK`).
     /// <https://github.com/torvalds/linux/blob/v6.18/kernel/bpf/tcx.c> (`tcx_link_update`),
     /// <https://github.com/torvalds/linux/blob/v6.18/net/core/dev.c> (`bpf_xdp_link_update`).
-    pub(in crate::datapath) fn hold(
-        &mut self,
-        ebpf: &mut Ebpf,
-        interface: &Interface,
-    ) -> Result<bool, DatapathError> {
-        let mut all = true;
+    pub(in crate::datapath) fn hold(&mut self, ebpf: &mut Ebpf, interface: &Interface) -> bool {
+        // Less where something was lost when programs were replaced.
+        let mut all = self.held.len() == HOOKS;
         for held in mem::take(&mut self.held) {
-            match held.hold(ebpf, interface)? {
-                Some(held) => self.held.push(held),
-                None => all = false,
-            }
+            let held = held.hold(ebpf, interface);
+            all &= held.is_some();
+            self.held.extend(held);
         }
         let in_clsact = self.held.iter().any(|held| !held.hook.is_link());
         if !in_clsact && let Some(clsact) = self.clsact.take() {
             clsact.forget();
         }
-        Ok(all)
+        all
     }
 
     /// Puts the programs of `ebpf` in the place of those that are there, hook by hook, each at
     /// once: every packet is judged by the old one or by the new one. Both share their tables.
     ///
     /// Gives whether all were replaced; what could not be is not attached any more.
-    pub(in crate::datapath) fn replace(
-        &mut self,
-        ebpf: &mut Ebpf,
-        interface: &Interface,
-    ) -> Result<bool, DatapathError> {
-        let mut all = true;
+    pub(in crate::datapath) fn replace(&mut self, ebpf: &mut Ebpf, interface: &Interface) -> bool {
+        let mut all = self.held.len() == HOOKS;
         for mut held in mem::take(&mut self.held) {
             held.program = held.hook.program(interface.link);
-            if !held.is_there(interface) {
+            let held = if held.is_there(interface) {
+                held.update(ebpf, interface)
+            } else {
                 held.forget();
-                all = false;
-                continue;
-            }
-            match held.update(ebpf)? {
-                Some(held) => self.held.push(held),
-                None => all = false,
-            }
+                None
+            };
+            all &= held.is_some();
+            self.held.extend(held);
         }
-        Ok(all)
+        all
     }
 
     /// Has the kernel verify what [`replace`](Self::replace) will put there.
@@ -102,7 +93,6 @@ impl Links {
         WasServed {
             index: interface.index,
             entry,
-            filters: self.held.iter().filter_map(Held::filter).collect(),
             made_clsact: self.clsact.is_some(),
         }
     }
@@ -110,15 +100,15 @@ impl Links {
 
 impl Held {
     /// Itself, if it still is where it was put.
-    fn hold(self, ebpf: &mut Ebpf, interface: &Interface) -> Result<Option<Self>, DatapathError> {
+    fn hold(self, ebpf: &mut Ebpf, interface: &Interface) -> Option<Self> {
         if self.hook.is_link() {
-            return self.update(ebpf);
+            return self.update(ebpf, interface);
         }
         if self.is_there(interface) {
-            return Ok(Some(self));
+            return Some(self);
         }
         self.forget();
-        Ok(None)
+        None
     }
 
     /// Whether a filter in clsact is there; links are asked by updating them. What cannot be
@@ -133,8 +123,9 @@ impl Held {
         mem::forget(self.link);
     }
 
-    /// Gives the link the program of `ebpf`. None where it has lost its interface.
-    pub(super) fn update(self, ebpf: &mut Ebpf) -> Result<Option<Self>, DatapathError> {
+    /// Gives the link the program of `ebpf`. None where it has lost its interface, or that went
+    /// wrong; then it is not attached any more.
+    fn update(self, ebpf: &mut Ebpf, interface: &Interface) -> Option<Self> {
         let Self {
             hook,
             program,
@@ -142,45 +133,64 @@ impl Held {
             link,
             ..
         } = self;
-        let (link, id) = match link {
-            HeldLink::Xdp(link) => {
-                let xdp: &mut Xdp = typed(ebpf, program)?;
-                let link = xdp.attach_to_link(link).and_then(|id| xdp.take_link(id));
-                (link.map(HeldLink::Xdp), xdp.info())
+        let numbers = link.numbers();
+        match link.update(ebpf, program) {
+            Ok((link, program_id)) => Some(Self {
+                hook,
+                program,
+                program_id,
+                link,
+                pin,
+            }),
+            Err(error) => {
+                debug!("{}: {}: {error}", interface.name, hook.as_str());
+                if let Some((priority, handle)) = numbers {
+                    // A filter is still there, and must not stay beside another. Dropping takes it
+                    // off.
+                    let name = &interface.name;
+                    let link =
+                        SchedClassifierLink::attached(name, hook.side(), priority, handle, None);
+                    drop(link);
+                }
+                if let Some(pin) = pin
+                    && let Err(error) = unpin(&pin)
+                {
+                    warn!("{}: {error}", pin.display());
+                }
+                None
             }
-            HeldLink::Tc(link) => {
-                let tc: &mut SchedClassifier = typed(ebpf, program)?;
-                let link = tc.attach_to_link(link).and_then(|id| tc.take_link(id));
-                (link.map(HeldLink::Tc), tc.info())
-            }
-        };
-        let Ok(link) = link else {
-            remove_pin(pin.as_deref())?;
-            return Ok(None);
-        };
-        Ok(Some(Self {
-            hook,
-            program,
-            program_id: program_id(id)?,
-            link,
-            pin,
-        }))
-    }
-
-    fn filter(&self) -> Option<Filter> {
-        let HeldLink::Tc(link) = &self.link else {
-            return None;
-        };
-        Some(Filter {
-            hook: self.hook,
-            priority: link.priority().ok()?,
-            handle: link.handle().ok()?.into(),
-            program_id: self.program_id,
-        })
+        }
     }
 }
 
 impl HeldLink {
+    /// Puts a program of `ebpf` in the place of its own; gives the program's number, too.
+    fn update(self, ebpf: &mut Ebpf, program: &'static str) -> Result<(Self, u32), DatapathError> {
+        let (link, info) = match self {
+            Self::Xdp(link) => {
+                let xdp: &mut Xdp = typed(ebpf, program)?;
+                let link = xdp.attach_to_link(link).and_then(|id| xdp.take_link(id));
+                (link.map(Self::Xdp), xdp.info())
+            }
+            Self::Tc(link) => {
+                let tc: &mut SchedClassifier = typed(ebpf, program)?;
+                let link = tc.attach_to_link(link).and_then(|id| tc.take_link(id));
+                (link.map(Self::Tc), tc.info())
+            }
+        };
+        let link = link.map_err(|error| DatapathError::System {
+            what: "whether a program still is where it was put",
+            error: kernel_answer(error),
+        })?;
+        Ok((link, program_id(info)?))
+    }
+
+    /// Priority and handle, of a filter in clsact.
+    fn numbers(&self) -> Option<(u16, TcHandle)> {
+        let Self::Tc(link) = self else { return None };
+        Some((link.priority().ok()?, link.handle().ok()?))
+    }
+
     /// Pins it, so that it stays when this process ends.
     pub(super) fn pin(self, path: &Path) -> Result<Self, std::io::Error> {
         let failed = |error: String| std::io::Error::other(error);
@@ -210,13 +220,4 @@ impl HeldLink {
             SchedClassifierLink::try_from(link).map(Self::Tc)
         }
     }
-}
-
-fn remove_pin(pin: Option<&Path>) -> Result<(), DatapathError> {
-    pin.map_or(Ok(()), |pin| {
-        unpin(pin).map_err(|error| DatapathError::Pins {
-            directory: pin.to_owned(),
-            error,
-        })
-    })
 }
