@@ -1,6 +1,6 @@
 //! Instances that have no process: their programs and tables are pinned.
 
-use std::{os::unix::net::UnixListener, path::Path};
+use std::{io, os::unix::net::UnixListener, path::Path};
 
 use anyhow::Context as _;
 
@@ -19,19 +19,32 @@ pub struct Pinned {
     pub source: Box<dyn Source>,
 }
 
-/// What is pinned below a directory, by name: all but what is known to serve another network
-/// namespace.
+/// What is pinned below a directory.
+pub struct Found {
+    /// What serves this network namespace, or may do so, by name.
+    pub here: Vec<Pinned>,
+    /// The names of what is known to serve another one.
+    pub elsewhere: Vec<InstanceName>,
+    /// Why the directory could not be searched, where it is there.
+    pub unreadable: Option<io::Error>,
+}
+
+/// What is pinned below a directory.
 ///
 /// # Errors
 ///
 /// Where it cannot be told which network namespace this is.
-pub fn instances(directory: &Path) -> anyhow::Result<Vec<Pinned>> {
-    let lefts = left::instances(directory)?.into_iter();
-    let pinned = lefts.map(|left| Pinned {
+pub fn instances(directory: &Path) -> anyhow::Result<Found> {
+    let found = left::instances(directory)?;
+    let pinned = found.lefts.into_iter().map(|left| Pinned {
         name: left.name().clone(),
         source: Box::new(left),
     });
-    Ok(pinned.collect())
+    Ok(Found {
+        here: pinned.collect(),
+        elsewhere: found.elsewhere,
+        unreadable: found.unreadable,
+    })
 }
 
 impl Source for Left {
