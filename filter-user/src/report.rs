@@ -115,7 +115,8 @@ pub struct Flow {
     pub idle_seconds: f64,
     /// Until it is forgotten, if nothing touches it, in seconds.
     pub expires_in_seconds: f64,
-    /// Segments of it that were dropped, or would have been in monitor mode.
+    /// Segments of it that were dropped; in monitor mode those that would have been, and were
+    /// passed.
     pub drops: u8,
     /// The interface by which its last answer went, or on which its FIN was seen.
     pub iface: Option<String>,
@@ -130,7 +131,8 @@ pub struct Host {
     pub spurious_acks: u64,
     /// ACKs whose cause an earlier one had answered already, likewise: no defect of the client.
     pub redundant_acks: u64,
-    /// Resets that servers sent it after its spurious ACKs, suppressed ones included.
+    /// Resets that servers sent after ACKs of it which nothing had asked for, let through or
+    /// suppressed. Counted apart from the ACKs: where those are 0, they came later than the window.
     pub resets: u64,
     /// When any of it was last counted.
     pub last_seen: Timestamp,

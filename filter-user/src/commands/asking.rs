@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use clap::Args;
 use serde::Serialize;
 
+use super::is_read;
 use crate::{
     control::{self, Instance},
     instance::InstanceName,
@@ -52,20 +53,18 @@ impl Asking {
         control::choose(self.instance.as_ref(), &self.pin_dir)
     }
 
-    /// Prints what `text` makes of it, or its JSON.
+    /// Prints what `text` makes of it, or its JSON; tells whether anybody reads it.
     pub(super) fn print<T: Serialize>(
         &self,
         value: &T,
         text: impl FnOnce(&T) -> String,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<bool> {
         let text = match self.output {
             Output::Text => text(value),
             Output::Json => serde_json::to_string(value)? + "\n",
         };
         let mut output = io::stdout().lock();
         let written = output.write_all(text.as_bytes());
-        written
-            .and_then(|()| output.flush())
-            .context("cannot write what it says")
+        is_read(written.and_then(|()| output.flush())).context("cannot write what it says")
     }
 }

@@ -25,7 +25,10 @@ use self::{
     report::{Finding, Report},
     routes::Routes,
 };
-use super::attaching::{Attaching, Contradiction};
+use super::{
+    attaching::{Attaching, Contradiction},
+    is_read,
+};
 use crate::{
     datapath::{DatapathError, Interface},
     probe::{
@@ -110,11 +113,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     };
     let report = Report::new(findings(&arguments.iface, &settings));
     let output = io::stdout().lock();
-    match arguments.output {
+    let written = match arguments.output {
         Output::Text => report.write_text(output),
         Output::Json => report.write_json(output),
-    }
-    .context("could not write what was found")?;
+    };
+    is_read(written).context("could not write what was found")?;
     match report.errors() {
         0 => Ok(()),
         errors => bail!(

@@ -6,6 +6,8 @@ use anyhow::Context as _;
 use clap::{Arg, ArgAction, Args, Command, builder::Resettable, builder::ValueParser};
 use clap_complete::Shell;
 
+use super::is_read;
+
 /// Prints completions for a shell
 ///
 /// For bash: `lastack completions bash > /usr/share/bash-completion/completions/lastack`
@@ -23,9 +25,8 @@ pub fn run(arguments: &Arguments, command: Command) -> anyhow::Result<()> {
     // The generators panic where they cannot write.
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut command, name, &mut script);
-    io::stdout()
-        .write_all(&script)
-        .context("could not write the completions")
+    is_read(io::stdout().write_all(&script)).context("could not write the completions")?;
+    Ok(())
 }
 
 /// Options that need no value, as such: none may follow them as a word of its own.

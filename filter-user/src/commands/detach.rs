@@ -17,7 +17,8 @@ pub struct Arguments {
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let detached = arguments.asking.choose()?.detach()?;
-    arguments.asking.print(&detached, text)
+    arguments.asking.print(&detached, text)?;
+    Ok(())
 }
 
 fn text(detached: &Detached) -> String {

@@ -2,6 +2,7 @@
 
 use clap::{Args, builder::RangedU64ValueParser};
 use ipnet::IpNet;
+use serde_json::Value;
 
 use super::{
     asking::Asking,
@@ -10,13 +11,15 @@ use super::{
 };
 use crate::{
     control::protocol::{FlowsQuery, MOST},
-    report::{Flow, Flows},
+    report::{Flow, Flows, Status},
+    stream::Output,
 };
 
 /// Lists the closing connections that an instance knows, last touched first
 ///
 /// A connection is half_closed from the first FIN on, last_ack when the server waits for the
-/// client's last ACK, and closed when that was forwarded.
+/// client's last ACK, and closed when that was forwarded. Its drops are those segments that were
+/// dropped, or that would have been, in monitor mode.
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Only those of these clients (10.0.0.0/8, 2001:db8::1); may be repeated
@@ -36,16 +39,26 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         clients: arguments.client.clone(),
         limit: arguments.limit,
     };
-    let flows = arguments.asking.choose()?.flows(query)?;
-    arguments.asking.print(&flows, text)
+    let asking = &arguments.asking;
+    let flows = asking.choose()?.flows(query)?;
+    // Objects have the same fields whatever the mode is.
+    let is_monitor = asking.output == Output::Text && is_monitor(&asking.choose()?.status()?);
+    asking.print(&flows, |flows| text(flows, is_monitor))?;
+    Ok(())
 }
 
-fn text(Flows { flows, total }: &Flows) -> String {
+fn is_monitor(status: &Status) -> bool {
+    let mode = status.settings.get("mode");
+    mode.and_then(Value::as_str) == Some("monitor")
+}
+
+fn text(Flows { flows, total }: &Flows, is_monitor: bool) -> String {
     if flows.is_empty() {
         return "no closing connections\n".to_owned();
     }
+    let drops = if is_monitor { "would drop" } else { "drops" };
     let head = [
-        "client", "server", "state", "idle", "expires", "drops", "iface",
+        "client", "server", "state", "idle", "expires", drops, "iface",
     ];
     let mut table = table(head, &[3, 4, 5]);
     for flow in flows {
@@ -101,16 +114,19 @@ mod tests {
             iface: None,
             ..flow.clone()
         };
+        let flows = Flows {
+            flows: vec![flow, v6],
+            total: 7,
+        };
         assert_eq!(
-            text(&Flows {
-                flows: vec![flow, v6],
-                total: 7
-            }),
+            text(&flows, false),
             "client           server            state        idle  expires  drops  iface\n\
              10.0.0.2:20000   203.0.113.2:80    closed         1s   3m 58s      1  wan0\n\
              [fd00::2]:20000  [2001:db8::2]:80  half_closed    1s   3m 58s      1  -\n\
              5 more; --limit N shows them\n"
         );
-        assert_eq!(text(&Flows::default()), "no closing connections\n");
+        let head = text(&flows, true);
+        assert!(head.contains("  expires  would drop  iface\n"), "{head}");
+        assert_eq!(text(&Flows::default(), false), "no closing connections\n");
     }
 }

@@ -15,7 +15,9 @@ use crate::{
 
 /// Lists the clients that send spurious ACKs, the worst first
 ///
-/// Redundant ACKs, and resets, are listed too: the former are no fault of the client.
+/// Redundant ACKs, and resets, are listed too. The former are no fault of the client. The latter
+/// are those that servers sent after ACKs which nothing had asked for, let through or suppressed;
+/// with 0 spurious ACKs, these came later than --window.
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// At most so many
@@ -31,7 +33,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let hosts = arguments.asking.choose()?.hosts(arguments.limit)?;
     arguments
         .asking
-        .print(&hosts, |hosts| text(hosts, SystemTime::now()))
+        .print(&hosts, |hosts| text(hosts, SystemTime::now()))?;
+    Ok(())
 }
 
 fn text(Hosts { hosts, total }: &Hosts, now: SystemTime) -> String {

@@ -12,6 +12,8 @@ use anyhow::Context as _;
 use clap::{Args, Command, ValueHint};
 use clap_mangen::Man;
 
+use super::is_read;
+
 /// Prints the manual page lastack(1), or writes all pages to a directory
 ///
 /// To look at it: `lastack man | man -l -`. To install all:
@@ -29,9 +31,8 @@ pub fn run(arguments: &Arguments, command: Command) -> anyhow::Result<()> {
     command.build();
     let Some(directory) = &arguments.dir else {
         let page = page(&command)?;
-        return io::stdout()
-            .write_all(&page)
-            .context("could not write the manual");
+        is_read(io::stdout().write_all(&page)).context("could not write the manual")?;
+        return Ok(());
     };
     fs::create_dir_all(directory)
         .with_context(|| format!("cannot make {}", directory.display()))?;

@@ -15,7 +15,7 @@ pub mod status;
 mod table;
 pub mod watch;
 
-use std::{net::IpAddr, time::Duration};
+use std::{io, net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
 
@@ -33,6 +33,16 @@ fn span(text: &str) -> Result<Duration, String> {
         return Err("must not be more than 1day".to_owned());
     }
     Ok(span)
+}
+
+/// Whether what was written to standard output is read. A reader that has what it wanted, as
+/// `head` does, is no failure.
+fn is_read(written: io::Result<()>) -> io::Result<bool> {
+    match written {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// A prefix, or one address.

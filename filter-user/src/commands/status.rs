@@ -32,10 +32,15 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut failed = Vec::new();
     for (index, mut instance) in instances.into_iter().enumerate() {
         match instance.status() {
-            Ok(status) => asking.print(&status, |status| {
-                let gap = if index == 0 { "" } else { "\n" };
-                format!("{gap}{}", text(status, SystemTime::now()))
-            })?,
+            Ok(status) => {
+                let is_read = asking.print(&status, |status| {
+                    let gap = if index == 0 { "" } else { "\n" };
+                    format!("{gap}{}", text(status, SystemTime::now()))
+                })?;
+                if !is_read {
+                    return Ok(());
+                }
+            }
             // Those of the others are shown all the same.
             Err(error) => failed.push(format!("{error:#}")),
         }

@@ -55,7 +55,11 @@ async fn print(feed: Feed, asking: &Asking) -> anyhow::Result<()> {
     let mut updates = feed.start()?;
     while let Some(update) = updates.recv().await {
         match update {
-            Update::Snapshot(snapshot) => asking.print(&*snapshot, |_| String::new())?,
+            Update::Snapshot(snapshot) => {
+                if !asking.print(&*snapshot, |_| String::new())? {
+                    return Ok(());
+                }
+            }
             Update::Gone(why) => bail!(why),
         }
     }

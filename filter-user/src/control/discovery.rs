@@ -196,10 +196,8 @@ fn only(directory: &Path) -> anyhow::Result<Instance> {
 fn nowhere(directory: &Path, elsewhere: &[InstanceName], unreadable: Option<&io::Error>) -> String {
     let directory = directory.display();
     if let Some(error) = unreadable {
-        let root = match error.kind() {
-            io::ErrorKind::PermissionDenied => "; run as root",
-            _ => "",
-        };
+        let is_denied = error.kind() == io::ErrorKind::PermissionDenied;
+        let root = if is_denied { "; run as root" } else { "" };
         return format!(
             ", and what is pinned is not known: cannot read {directory}: {error}{root}"
         );

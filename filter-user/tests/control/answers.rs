@@ -2,15 +2,16 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead as _, BufReader},
+    io::{self, BufRead as _, BufReader},
     net::SocketAddr,
-    process::Stdio,
+    process::{Output, Stdio},
 };
 
 use filter_user::lab::{
     client::Outcome,
+    namespace::Namespace,
     server,
-    topology::{LAN, SERVER_V4, SERVER_V6, WAN},
+    topology::{LAN, SERVER_V4, SERVER_V6, Topology, WAN},
 };
 use serde_json::{Value, json};
 
@@ -59,6 +60,54 @@ impl Cured {
         let ends = self.outcomes.iter();
         ends.map(|it| (it.client, it.seen.spurious_acks)).collect()
     }
+}
+
+/// Runs a command whose output nobody reads.
+fn say_to_nobody(namespace: &Namespace, arguments: &[&str]) -> Output {
+    let mut command = lastack(arguments);
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    command.stdout(writer).stderr(Stdio::piped());
+    namespace
+        .spawn(command)
+        .unwrap()
+        .wait_with_output()
+        .unwrap()
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_failure() {
+    let topology = Topology::new().unwrap();
+    let gateway = &topology.gateway;
+    let _instance = Instance::start(gateway, &[WAN], &WITHOUT_METRICS);
+    for command in [
+        &["status"][..],
+        &["flows"],
+        &["hosts"],
+        &["hosts", "--output", "json"],
+        // It would go on.
+        &["watch", "--output", "json"],
+        &["man"],
+        &["completions", "bash"],
+        &["detach"],
+    ] {
+        let said = say_to_nobody(gateway, command);
+        let errors = String::from_utf8(said.stderr).unwrap();
+        let is_quiet = said.status.success() && errors.is_empty();
+        assert!(is_quiet, "{command:?}: {}: {errors}", said.status);
+    }
+}
+
+#[test]
+fn what_monitor_mode_passes_is_not_called_a_drop() {
+    let cured = Cured::new(&["--mode", "monitor"]);
+    let text = cured.say(&["flows"]);
+    assert!(
+        text.lines().next().unwrap().contains("would drop"),
+        "{text}"
+    );
+    let first = &cured.json(&["flows"])["flows"][0];
+    assert!(first["drops"].as_u64().is_some(), "{first}");
 }
 
 #[test]

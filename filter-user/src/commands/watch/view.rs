@@ -129,7 +129,7 @@ impl View {
             Constraint::Length(1),
         ])
         .areas(area);
-        let rest_of_lists = rest;
+        let lists = rest;
         let most = (rest.height / 3).max(3);
         let wanted = u16::try_from(interfaces.max(1) + 2).unwrap_or(most);
         let [interfaces, rest] =
@@ -154,9 +154,7 @@ impl View {
         }
         if let Some((why, _)) = why {
             // What it was, not what it is.
-            frame
-                .buffer_mut()
-                .set_style(rates.union(rest_of_lists), DIM);
+            frame.buffer_mut().set_style(rates.union(lists), DIM);
             frame.render_widget(why, gone);
         }
         footer_line(frame, footer, is_paused);
