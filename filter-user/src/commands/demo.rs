@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use self::report::{Phase, PhaseMode, Report};
+use super::is_read;
 use crate::{
     datapath::Datapath,
     lab::{
@@ -79,11 +80,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     let report = Lab::new()?.show(arguments)?;
     let output = io::stdout().lock();
-    match arguments.output {
+    let written = match arguments.output {
         Output::Text => report.write_text(output),
         Output::Json => report.write_json(output),
-    }
-    .context("could not write the figures")?;
+    };
+    is_read(written).context("could not write the figures")?;
     if let Some(surprise) = report.surprise() {
         bail!("the demo did not show what it should: {surprise}");
     }

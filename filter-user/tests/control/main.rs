@@ -1,5 +1,5 @@
 //! Asking a running instance: `lastack status`, `flows`, `hosts`, `detach`, and `watch` without a
-//! terminal. Needs root, bpftool, tc and setpriv.
+//! terminal. Needs root, bpftool, tc, setpriv, unshare and systemd-socket-activate.
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
 
