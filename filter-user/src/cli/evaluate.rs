@@ -48,13 +48,12 @@ pub(super) fn evaluate(arguments: impl IntoIterator<Item = OsString>) -> Result<
         file = Some(read);
     }
     refuse_contradiction(&cli, &matches, file.as_ref())?;
-    match (&cli.command, &file) {
-        (Command::Run(run), Some(file)) if run.interfaces().is_empty() => {
-            Err(Refusal::Failure(anyhow!(
-                "{}: no interface to serve: add iface = [\"wan0\"], or give --iface",
-                file.path().display()
-            )))
-        }
+    // `check` without a file looks at default routes, but with one says what `run` would say.
+    match (cli.command.interfaces(), &file) {
+        (Some([]), Some(file)) => Err(Refusal::Failure(anyhow!(
+            "{}: no interface to serve: add iface = [\"wan0\"], or give --iface",
+            file.path().display()
+        ))),
         _ => Ok(cli),
     }
 }
@@ -83,6 +82,22 @@ impl Command {
         match self {
             Self::Run(arguments) => arguments.config(),
             Self::Check(arguments) => arguments.config(),
+            Self::Demo(_)
+            | Self::Status(_)
+            | Self::Flows(_)
+            | Self::Hosts(_)
+            | Self::Watch(_)
+            | Self::Detach(_)
+            | Self::Completions(_)
+            | Self::Man(_) => None,
+        }
+    }
+
+    /// The interfaces that it is about.
+    fn interfaces(&self) -> Option<&[String]> {
+        match self {
+            Self::Run(arguments) => Some(arguments.interfaces()),
+            Self::Check(arguments) => Some(arguments.interfaces()),
             Self::Demo(_)
             | Self::Status(_)
             | Self::Flows(_)

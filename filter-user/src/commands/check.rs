@@ -92,6 +92,11 @@ impl Arguments {
         self.config.as_deref()
     }
 
+    /// The interfaces to be served; empty: those that default routes lead by.
+    pub(crate) fn interfaces(&self) -> &[String] {
+        &self.iface
+    }
+
     /// Which of the options contradict each other.
     pub(crate) fn contradiction(&self) -> Option<Contradiction> {
         self.attaching.contradiction()
