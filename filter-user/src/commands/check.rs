@@ -25,7 +25,10 @@ use self::{
     report::{Finding, Report},
     routes::Routes,
 };
-use super::attaching::{Attaching, Contradiction};
+use super::{
+    FileOptions,
+    attaching::{Attaching, Contradiction},
+};
 use crate::{
     datapath::{DatapathError, Interface},
     probe::{
@@ -86,19 +89,16 @@ pub struct Arguments {
     output: Output,
 }
 
-impl Arguments {
-    /// The file that its options may come from.
-    pub(crate) fn config(&self) -> Option<&Path> {
+impl FileOptions for Arguments {
+    fn config(&self) -> Option<&Path> {
         self.config.as_deref()
     }
 
-    /// The interfaces to be served; empty: those that default routes lead by.
-    pub(crate) fn interfaces(&self) -> &[String] {
+    fn interfaces(&self) -> &[String] {
         &self.iface
     }
 
-    /// Which of the options contradict each other.
-    pub(crate) fn contradiction(&self) -> Option<Contradiction> {
+    fn contradiction(&self) -> Option<Contradiction> {
         self.attaching.contradiction()
     }
 }

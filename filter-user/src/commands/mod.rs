@@ -15,11 +15,23 @@ pub mod status;
 mod table;
 pub mod watch;
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, path::Path, time::Duration};
 
 use ipnet::IpNet;
 
 pub(crate) use self::attaching::Contradiction;
+
+/// Options of a command that may come from a file.
+pub(crate) trait FileOptions {
+    /// The file.
+    fn config(&self) -> Option<&Path>;
+
+    /// The interfaces that they name.
+    fn interfaces(&self) -> &[String];
+
+    /// Which of them contradict each other.
+    fn contradiction(&self) -> Option<Contradiction>;
+}
 
 /// A time with its unit, above zero, and no longer than the programs can tell from one that is over.
 fn span(text: &str) -> Result<Duration, String> {

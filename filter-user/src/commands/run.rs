@@ -27,8 +27,8 @@ pub use self::{
     options::Arguments,
 };
 use crate::{
-    control, datapath::Changes, metrics::Metrics, one_sided::OneSided, privilege, server,
-    service::Service, stream::Stream,
+    commands::FileOptions as _, control, datapath::Changes, metrics::Metrics, one_sided::OneSided,
+    privilege, server, service::Service, stream::Stream,
 };
 
 /// Runs the command.

@@ -16,6 +16,7 @@ use ipnet::IpNet;
 
 use crate::{
     commands::{
+        FileOptions,
         attaching::{Attaching, Contradiction},
         prefix, span,
     },
@@ -222,22 +223,21 @@ impl fmt::Display for MetricsAddress {
     }
 }
 
-impl Arguments {
-    /// The file that its options may come from.
-    pub(crate) fn config(&self) -> Option<&Path> {
+impl FileOptions for Arguments {
+    fn config(&self) -> Option<&Path> {
         self.config.as_deref()
     }
 
-    /// The interfaces to serve.
-    pub(crate) fn interfaces(&self) -> &[String] {
+    fn interfaces(&self) -> &[String] {
         &self.iface
     }
 
-    /// Which of the options contradict each other.
-    pub(crate) fn contradiction(&self) -> Option<Contradiction> {
+    fn contradiction(&self) -> Option<Contradiction> {
         self.attaching.contradiction()
     }
+}
 
+impl Arguments {
     /// What the programs are to do.
     pub(super) fn settings(&self) -> Settings {
         Settings {
