@@ -29,9 +29,6 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Some(_) => vec![asking.choose()?],
         None => control::instances(&asking.pin_dir)?,
     };
-    if instances.is_empty() {
-        bail!(control::none());
-    }
     let mut failed = Vec::new();
     for (index, mut instance) in instances.into_iter().enumerate() {
         match instance.status() {

@@ -17,8 +17,9 @@ use nix::{
 use thiserror::Error;
 
 use super::{
-    PREFIX, is_trusted,
+    PREFIX,
     protocol::{Answer, LONGEST_ANSWER, Question},
+    trust::is_instance,
 };
 use crate::{instance::InstanceName, report::Snapshot};
 
@@ -42,7 +43,7 @@ pub enum Unreachable {
     NotThere(InstanceName),
     /// Whoever has the name is somebody else.
     #[error(
-        "the name {name} is held by process {pid} of user {uid}, who is neither root nor you, so it is not asked; if it is yours, ask as that user"
+        "the name {name} is held by process {pid} of user {uid}, who is neither root nor you, and it is not known to be an instance, so it is not asked; ask as root, or as that user"
     )]
     Untrusted {
         /// The name.
@@ -82,7 +83,7 @@ impl Connection {
         let other = |error: io::Error| Unreachable::Other(name.clone(), error);
         // Of whoever called listen(2).
         let peer = getsockopt(&stream, PeerCredentials).map_err(|error| other(error.into()))?;
-        if !is_trusted(peer.uid()) {
+        if !is_instance(&peer) {
             return Err(Unreachable::Untrusted {
                 name: name.clone(),
                 uid: peer.uid(),

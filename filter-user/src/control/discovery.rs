@@ -2,8 +2,9 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fs, io, mem,
     path::{Path, PathBuf},
+    slice,
 };
 
 use anyhow::{Context as _, bail};
@@ -102,21 +103,33 @@ impl Instance {
 ///
 /// # Errors
 ///
-/// Where it cannot be found out.
+/// Where there is none, or it cannot be found out; the line says what to do.
 pub fn instances(directory: &Path) -> anyhow::Result<Vec<Instance>> {
     let mut instances = Vec::new();
+    let mut passed_over = Vec::new();
     for name in names()? {
         match Connection::open(&name) {
             Ok(connection) => instances.push(Instance::Running(connection)),
             // It has just ended.
             Err(Unreachable::NotThere(_)) => {}
-            Err(error) => warn!("{error}"),
+            Err(error) => passed_over.push(error.to_string()),
         }
     }
     let running: BTreeSet<_> = instances.iter().map(|it| it.name().clone()).collect();
-    let pinned = pinned::instances(directory)?.into_iter();
+    let mut found = pinned::instances(directory)?;
+    let pinned = mem::take(&mut found.here).into_iter();
     let unserved = pinned.filter(|pinned| !running.contains(&pinned.name));
     instances.extend(unserved.map(Instance::Pinned));
+    if instances.is_empty() {
+        if passed_over.is_empty() {
+            let nowhere = nowhere(directory, &found.elsewhere, found.unreadable.as_ref());
+            bail!("no instance runs in this network namespace{nowhere}");
+        }
+        bail!(passed_over.join("; "));
+    }
+    for error in passed_over {
+        warn!("{error}");
+    }
     Ok(instances)
 }
 
@@ -126,49 +139,82 @@ pub fn instances(directory: &Path) -> anyhow::Result<Vec<Instance>> {
 ///
 /// Where there is none, or without a name more than one; the line says what to do.
 pub fn choose(name: Option<&InstanceName>, directory: &Path) -> anyhow::Result<Instance> {
-    if let Some(name) = name {
-        let error = match Connection::open(name) {
-            Ok(connection) => return Ok(Instance::Running(connection)),
-            Err(error) => error,
-        };
-        let mut others = names()?;
-        for pinned in pinned::instances(directory)? {
-            if pinned.name == *name {
-                return Ok(Instance::Pinned(pinned));
-            }
-            others.insert(pinned.name);
-        }
-        if !matches!(error, Unreachable::NotThere(_)) {
-            return Err(error.into());
-        }
-        if others.is_empty() {
-            bail!("{error}, and none is pinned, nor is any other; {START}");
-        }
-        let others: Vec<_> = others.iter().map(InstanceName::as_str).collect();
-        bail!(
-            "{error}, and none is pinned; there are: {}",
-            others.join(", ")
-        );
-    }
-    let mut instances = instances(directory)?;
-    match (instances.pop(), instances.as_slice()) {
-        (Some(only), []) => Ok(only),
-        (None, _) => bail!(none()),
-        (Some(last), others) => {
-            let mut names: Vec<_> = others.iter().map(|it| it.name().as_str()).collect();
-            names.push(last.name().as_str());
-            bail!(
-                "there are several instances: {}; choose one: --instance NAME",
-                names.join(", ")
-            )
-        }
+    match name {
+        Some(name) => named(name, directory),
+        None => only(directory),
     }
 }
 
-/// That there is no instance, and what to do.
-#[must_use]
-pub fn none() -> String {
-    format!("no instance runs in this network namespace, and none is pinned; {START}")
+fn named(name: &InstanceName, directory: &Path) -> anyhow::Result<Instance> {
+    let error = match Connection::open(name) {
+        Ok(connection) => return Ok(Instance::Running(connection)),
+        Err(error) => error,
+    };
+    let mut others = names()?;
+    let found = pinned::instances(directory)?;
+    for pinned in found.here {
+        if pinned.name == *name {
+            return Ok(Instance::Pinned(pinned));
+        }
+        others.insert(pinned.name);
+    }
+    if !matches!(error, Unreachable::NotThere(_)) {
+        return Err(error.into());
+    }
+    let is_elsewhere = found.elsewhere.contains(name);
+    if others.is_empty() || is_elsewhere || found.unreadable.is_some() {
+        let elsewhere = if is_elsewhere {
+            slice::from_ref(name)
+        } else {
+            &[]
+        };
+        let nowhere = nowhere(directory, elsewhere, found.unreadable.as_ref());
+        bail!("{error}{nowhere}");
+    }
+    let others: Vec<_> = others.iter().map(InstanceName::as_str).collect();
+    bail!(
+        "{error}, and none is pinned in {}; there are: {}",
+        directory.display(),
+        others.join(", ")
+    );
+}
+
+fn only(directory: &Path) -> anyhow::Result<Instance> {
+    let mut instances = instances(directory)?;
+    if instances.len() > 1 {
+        let names: Vec<_> = instances.iter().map(|it| it.name().as_str()).collect();
+        bail!(
+            "there are several instances: {}; choose one: --instance NAME",
+            names.join(", ")
+        );
+    }
+    instances.pop().context("there is no instance")
+}
+
+/// What is to be said of a directory where what is looked for is not pinned: which instances of
+/// other network namespaces are, or why it cannot be told; and what to do.
+fn nowhere(directory: &Path, elsewhere: &[InstanceName], unreadable: Option<&io::Error>) -> String {
+    let directory = directory.display();
+    if let Some(error) = unreadable {
+        let root = match error.kind() {
+            io::ErrorKind::PermissionDenied => "; run as root",
+            _ => "",
+        };
+        return format!(
+            ", and what is pinned is not known: cannot read {directory}: {error}{root}"
+        );
+    }
+    let names: Vec<_> = elsewhere.iter().map(InstanceName::as_str).collect();
+    let (are, serve) = match names.as_slice() {
+        [] => return format!(", and none is pinned in {directory}; {START}"),
+        [_] => ("is", "serves"),
+        _ => ("are", "serve"),
+    };
+    format!(
+        "; {} {are} pinned in {directory}, but {serve} another network namespace: ask there \
+         (`nsenter --net=FILE lastack ...`)",
+        names.join(", ")
+    )
 }
 
 /// The names under which somebody listens in this network namespace.

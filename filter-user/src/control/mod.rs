@@ -4,7 +4,7 @@
 //! the network namespace, as the interfaces do that it serves; they leave nothing behind, however
 //! the process ends, and need no writable directory. The name is also the lock that keeps two
 //! instances of one name apart. As anybody may connect, or take the name, both sides look at whom
-//! they talk to: see `is_trusted`.
+//! they talk to: see `trust`.
 //!
 //! What is pinned without a process answers for itself, from its maps: see [`pinned`].
 
@@ -14,16 +14,16 @@ pub mod pinned;
 pub mod protocol;
 pub mod server;
 mod settings;
+mod trust;
 
 use std::os::linux::net::SocketAddrExt as _;
 use std::{io, os::unix::net::SocketAddr};
 
-use nix::unistd::geteuid;
 use tokio::sync::broadcast;
 
 pub use self::{
     client::{Connection, Unreachable},
-    discovery::{Instance, choose, instances, none},
+    discovery::{Instance, choose, instances},
     settings::by_option,
 };
 use crate::{
@@ -66,13 +66,6 @@ pub fn snapshot(source: &dyn Source, hosts: usize) -> anyhow::Result<Snapshot> {
         events: Vec::new(),
         events_skipped: 0,
     })
-}
-
-/// Whether a process of this user may ask, or be asked: root, and whoever we are.
-///
-/// Users of other user namespaces are not among them, as the kernel translates their numbers.
-fn is_trusted(uid: u32) -> bool {
-    uid == 0 || uid == geteuid().as_raw()
 }
 
 fn address(name: &InstanceName) -> io::Result<SocketAddr> {

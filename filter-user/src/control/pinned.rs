@@ -1,8 +1,8 @@
 //! Instances that have no process: their programs and tables are pinned.
 
-use std::{os::unix::net::UnixListener, path::Path};
+use std::{io, os::unix::net::UnixListener, path::Path, thread::sleep, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
 use super::{Source, address, by_option, protocol::FlowsQuery};
 use crate::{
@@ -19,53 +19,45 @@ pub struct Pinned {
     pub source: Box<dyn Source>,
 }
 
-/// What is pinned below a directory, by name: all but what is known to serve another network
-/// namespace.
+/// What is pinned below a directory.
+pub struct Found {
+    /// What serves this network namespace, or may do so, by name.
+    pub here: Vec<Pinned>,
+    /// The names of what is known to serve another one.
+    pub elsewhere: Vec<InstanceName>,
+    /// Why the directory could not be searched, where it is there.
+    pub unreadable: Option<io::Error>,
+}
+
+/// What is pinned below a directory.
 ///
 /// # Errors
 ///
 /// Where it cannot be told which network namespace this is.
-pub fn instances(directory: &Path) -> anyhow::Result<Vec<Pinned>> {
-    let lefts = left::instances(directory)?.into_iter();
-    let pinned = lefts.map(|left| Pinned {
+pub fn instances(directory: &Path) -> anyhow::Result<Found> {
+    let found = left::instances(directory)?;
+    let pinned = found.lefts.into_iter().map(|left| Pinned {
         name: left.name().clone(),
         source: Box::new(left),
     });
-    Ok(pinned.collect())
+    Ok(Found {
+        here: pinned.collect(),
+        elsewhere: found.elsewhere,
+        unreadable: found.unreadable,
+    })
 }
 
 impl Source for Left {
     fn status(&self) -> anyhow::Result<Status> {
-        let record = self.record()?;
-        let tables = self.tables()?;
-        Ok(Status {
-            instance: self.name().clone(),
-            pid: None,
-            version: record.version.clone(),
-            since: record.since,
-            pinned: Some(self.directory().to_owned()),
-            settings: by_option(&record.settings),
-            interfaces: self.interfaces(&record, &tables)?,
-            flows: Some(tables.count_flows(&left::policy(&record)?)?),
-            flows_capacity: record.settings.max_flows.into(),
-            events_lost: tables.events_lost()?,
-        })
+        unless_taken_off(self, self.read_status())
     }
 
     fn flows(&self, query: &FlowsQuery) -> anyhow::Result<Flows> {
-        let record = self.record()?;
-        let mut flows = self.flows(&record)?;
-        flows.retain(|flow| query.includes(flow));
-        let total = flows.len() as u64;
-        flows.truncate(query.limit as usize);
-        Ok(Flows { flows, total })
+        unless_taken_off(self, self.read_flows(query))
     }
 
     fn hosts(&self, limit: usize) -> anyhow::Result<Hosts> {
-        let mut hosts = self.tables()?.hosts(None)?;
-        let total = hosts.len() as u64;
-        hosts.truncate(limit);
-        Ok(Hosts { hosts, total })
+        unless_taken_off(self, self.read_hosts(limit))
     }
 
     fn detach(&self) -> anyhow::Result<Detached> {
@@ -87,5 +79,65 @@ impl Source for Left {
             interfaces,
             unpinned: Some(self.directory().to_owned()),
         })
+    }
+}
+
+/// What was read, but for what is read of an instance while it is taken off, whose pins go one by
+/// one: that is no fault of what is pinned.
+fn unless_taken_off<T>(left: &Left, read: anyhow::Result<T>) -> anyhow::Result<T> {
+    const LOOKS: u32 = 10;
+    let is_gone = || {
+        (0..LOOKS).any(|look| {
+            if look != 0 {
+                sleep(Duration::from_millis(20));
+            }
+            !left.directory().exists()
+        })
+    };
+    match read {
+        Err(_) if is_gone() => bail!(
+            "no instance called {} is pinned in {} any more: it has just been taken off",
+            left.name(),
+            left.directory()
+                .parent()
+                .unwrap_or(left.directory())
+                .display()
+        ),
+        read => read,
+    }
+}
+
+impl Left {
+    fn read_status(&self) -> anyhow::Result<Status> {
+        let record = self.record()?;
+        let tables = self.tables()?;
+        Ok(Status {
+            instance: self.name().clone(),
+            pid: None,
+            version: record.version.clone(),
+            since: record.since,
+            pinned: Some(self.directory().to_owned()),
+            settings: by_option(&record.settings),
+            interfaces: self.interfaces(&record, &tables)?,
+            flows: Some(tables.count_flows(&left::policy(&record)?)?),
+            flows_capacity: record.settings.max_flows.into(),
+            events_lost: tables.events_lost()?,
+        })
+    }
+
+    fn read_flows(&self, query: &FlowsQuery) -> anyhow::Result<Flows> {
+        let record = self.record()?;
+        let mut flows = self.flows(&record)?;
+        flows.retain(|flow| query.includes(flow));
+        let total = flows.len() as u64;
+        flows.truncate(query.limit as usize);
+        Ok(Flows { flows, total })
+    }
+
+    fn read_hosts(&self, limit: usize) -> anyhow::Result<Hosts> {
+        let mut hosts = self.tables()?.hosts(None)?;
+        let total = hosts.len() as u64;
+        hosts.truncate(limit);
+        Ok(Hosts { hosts, total })
     }
 }

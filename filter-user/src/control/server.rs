@@ -23,9 +23,10 @@ use tokio::{
 };
 
 use super::{
-    Source, address, is_trusted,
+    Source, address,
     protocol::{Answer, LONGEST_QUESTION, MOST, Question},
     snapshot,
+    trust::{is_instance, is_trusted},
 };
 use crate::{instance::InstanceName, report::Event};
 
@@ -78,7 +79,7 @@ pub async fn claim(name: &InstanceName) -> anyhow::Result<Option<Listener>> {
                     0 => String::new(),
                     pid => format!(", process {pid}"),
                 };
-                if is_trusted(holder.uid()) {
+                if is_instance(&holder) {
                     bail!(
                         "an instance called {name} runs here already{process}; give this one \
                          another name: --instance NAME"

@@ -1,6 +1,6 @@
 //! An instance that is pinned and has no process.
 
-use std::{fs, path::Path};
+use std::{fs, io, path::Path};
 
 use aya::{
     maps::{Map, MapData},
@@ -103,30 +103,46 @@ pub struct Left {
     pins: Pins,
 }
 
-/// The instances that are pinned below a directory, by name: all but those that are known to serve
-/// another network namespace. None where there is no such directory.
+/// What is pinned below a directory.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The instances that serve this network namespace, or may do so, by name.
+    pub lefts: Vec<Left>,
+    /// Those that are known to serve another one, by name.
+    pub elsewhere: Vec<InstanceName>,
+    /// Why the directory could not be searched; none also where there is no such directory.
+    pub unreadable: Option<io::Error>,
+}
+
+/// The instances that are pinned below a directory.
 ///
 /// # Errors
 ///
 /// Where it cannot be told which network namespace this is.
-pub fn instances(directory: &Path) -> Result<Vec<Left>, DatapathError> {
+pub fn instances(directory: &Path) -> Result<Found, DatapathError> {
     let namespace = record::namespace()?;
-    let Ok(entries) = fs::read_dir(directory) else {
-        return Ok(Vec::new());
+    let mut found = Found::default();
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) => {
+            found.unreadable = Some(error).filter(|it| it.kind() != io::ErrorKind::NotFound);
+            return Ok(found);
+        }
     };
-    let left = |entry: fs::DirEntry| {
-        let name: InstanceName = entry.file_name().to_str()?.parse().ok()?;
+    let name = |entry: fs::DirEntry| entry.file_name().to_str()?.parse().ok();
+    let names = entries.filter_map(|entry| name(entry.ok()?));
+    for name in names {
         let pins = Pins::new(directory, &name);
-        let is_of_here = match Record::read(&pins) {
-            Ok(record) => record?.namespace == namespace,
-            // It has to be shown, and can be taken off.
-            Err(_) => true,
-        };
-        is_of_here.then_some(Left { name, pins })
-    };
-    let mut lefts: Vec<_> = entries.filter_map(|entry| left(entry.ok()?)).collect();
-    lefts.sort_by(|one, other| one.name.cmp(&other.name));
-    Ok(lefts)
+        match Record::read(&pins) {
+            Ok(None) => {}
+            Ok(Some(record)) if record.namespace != namespace => found.elsewhere.push(name),
+            // What cannot be read has to be shown, and can be taken off.
+            Ok(Some(_)) | Err(_) => found.lefts.push(Left { name, pins }),
+        }
+    }
+    found.lefts.sort_by(|one, other| one.name.cmp(&other.name));
+    found.elsewhere.sort();
+    Ok(found)
 }
 
 /// What bounds the decisions of its programs.

@@ -1,6 +1,9 @@
 //! An instance that is pinned and whose process is gone answers as it did before.
 
-use filter_user::lab::{client::Client, topology::WAN};
+use filter_user::{
+    control,
+    lab::{client::Client, topology::WAN},
+};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -75,10 +78,16 @@ fn answers(options: &[&str]) {
     let gateway = &left.network.topology.gateway;
     let text = say(gateway, &["status", "--pin-dir", &left.place()]);
     assert!(text.contains("left: "), "{text}");
+    let directory = left.file_system.path().to_owned();
+    let looked = gateway.run(move || control::choose(None, &directory));
+    let mut found_before = looked.unwrap();
     let said = left.json(&["detach"]);
     assert_eq!(said["interfaces"], serde_json::json!([WAN]));
     assert_eq!(hooks(gateway, WAN), left.before);
     assert!(left.file_system.list("left").is_empty());
+    // Whoever found it while it was taken off is not told that its pins cannot be read.
+    let error = found_before.status().unwrap_err().to_string();
+    assert!(error.contains("has just been taken off"), "{error}");
     let mut again = lastack(&["detach"]);
     again.args(["--pin-dir", &left.place()]);
     assert_fails(gateway, again, &["no instance"]);

@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 
 use super::{
     WITHOUT_METRICS, assert_fails,
-    instance::{Instance, hooks, lastack},
+    instance::{Instance, bpffs::BpfFileSystem, hooks, lastack},
     json, say,
 };
 
@@ -78,4 +78,29 @@ fn a_name_is_there_once_and_free_again_however_its_process_ends() {
         drop(elsewhere);
         first.stop(signal);
     }
+}
+
+#[test]
+fn one_that_is_pinned_for_another_network_namespace_is_named() {
+    let topology = Topology::new().unwrap();
+    let gateway = &topology.gateway;
+    let file_system = BpfFileSystem::new();
+    let place = file_system.path().to_str().unwrap();
+    let pin = ["--pin", "--pin-dir", place, "--instance", "away"];
+    let instance = Instance::start(gateway, &[WAN], &[&WITHOUT_METRICS[..], &pin].concat());
+    instance.stop(Signal::SIGKILL);
+    let ask = |arguments: &[&str]| lastack(&[arguments, &["--pin-dir", place]].concat());
+    let is_away = format!("away is pinned in {place}, but serves another network namespace");
+    for named in [&[][..], &["--instance", "away"]] {
+        let words = ["no instance", &is_away, "nsenter --net="];
+        let command = ask(&[&["status"], named].concat());
+        assert_fails(&topology.server, command, &words);
+    }
+    let none = format!("none is pinned in {place}; start one");
+    let other = ask(&["status", "--instance", "other"]);
+    assert_fails(&topology.server, other, &[&none]);
+    assert_eq!(
+        json(gateway, &["detach", "--pin-dir", place])["instance"],
+        "away"
+    );
 }

@@ -6,7 +6,7 @@ use std::{
         linux::net::SocketAddrExt as _,
         unix::net::{SocketAddr, UnixListener},
     },
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use filter_user::lab::{
@@ -17,8 +17,8 @@ use nix::{libc, sys::signal::Signal};
 
 use super::{
     WITHOUT_METRICS, assert_fails,
-    instance::{Instance, cure, hooks, lastack, wiring::Network},
-    json,
+    instance::{Instance, bpffs::BpfFileSystem, cure, hooks, lastack, run, wiring::Network},
+    json, say,
 };
 
 const STRANGER: u32 = 65_534;
@@ -75,6 +75,8 @@ fn a_stranger_who_holds_the_name_is_not_believed_and_keeps_nobody_from_being_cur
     let gateway = &network.topology.gateway;
     let _impostor = impostor(gateway, "default");
     let words = ["user 65534", "neither root nor you", "not asked"];
+    // Nor is it taken for none.
+    assert_fails(gateway, lastack(&["status"]), &words);
     let named = lastack(&["status", "--instance", "default"]);
     assert_fails(gateway, named, &words);
 
@@ -95,4 +97,84 @@ fn a_stranger_who_holds_the_name_is_not_believed_and_keeps_nobody_from_being_cur
     assert!(output.status.success());
     let log = String::from_utf8(output.stderr).unwrap();
     assert!(log.contains("user 65534 holds the name default"), "{log}");
+}
+
+#[test]
+fn root_asks_an_instance_of_another_user_that_has_its_capabilities() {
+    let topology = Topology::new().unwrap();
+    let gateway = &topology.gateway;
+    let before = hooks(gateway, WAN);
+    let instance = Instance::spawn(gateway, as_service()).attached_to(&[WAN]);
+    assert_eq!(json(gateway, &["status"])["pid"], instance.id());
+    // Its name is taken.
+    let words = ["called service runs here already"];
+    assert_fails(gateway, run(&["lo"], &SERVICE), &words);
+    let said = say(gateway, &["detach"]);
+    assert!(said.contains("service: detached from wan0"), "{said}");
+    let (status, _) = instance.end();
+    assert!(status.success(), "{status}");
+    assert_eq!(hooks(gateway, WAN), before);
+}
+
+const SERVICE: [&str; 4] = ["--metrics-addr", "off", "--instance", "service"];
+
+/// `lastack run` as a service manager starts it with a user and capabilities.
+fn as_service() -> Command {
+    const CAPABILITIES: &str = "+bpf,+net_admin,+perfmon";
+    let run = run(&[WAN], &SERVICE);
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+    command.args(["--inh-caps", CAPABILITIES, "--ambient-caps", CAPABILITIES]);
+    command
+        .arg("--")
+        .arg(run.get_program())
+        .args(run.get_args());
+    command.env("RUST_LOG", "warn");
+    command
+}
+
+#[test]
+fn capabilities_in_a_user_namespace_of_its_own_make_no_instance() {
+    let topology = Topology::new().unwrap();
+    let gateway = &topology.gateway;
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]);
+    command.args(["unshare", "--user", "--map-current-user", "--keep-caps"]);
+    command.args(["systemd-socket-activate", "--listen", "@lastack/default"]);
+    command.args(["sleep", "1000"]).stderr(Stdio::piped());
+    let mut impostor = Impostor(gateway.spawn(command).unwrap());
+    let mut log = io::BufReader::new(impostor.0.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("Listening on") {
+        line.clear();
+        assert!(io::BufRead::read_line(&mut log, &mut line).unwrap() > 0);
+    }
+    let process = std::fs::read_to_string(format!("/proc/{}/status", impostor.0.id())).unwrap();
+    let has_capabilities = |line: &str| line.starts_with("CapPrm:") && line.contains("1f");
+    assert!(process.lines().any(has_capabilities), "{process}");
+    let words = ["user 65534", "neither root nor you", "not asked"];
+    assert_fails(gateway, lastack(&["status"]), &words);
+}
+
+struct Impostor(Child);
+
+impl Drop for Impostor {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+#[test]
+fn a_directory_that_may_not_be_read_is_not_taken_for_an_empty_one() {
+    let topology = Topology::new().unwrap();
+    let gateway = &topology.gateway;
+    let file_system = BpfFileSystem::new();
+    let place = file_system.path().to_str().unwrap();
+    let cannot = format!("cannot read {place}: Permission denied");
+    let words = ["no instance", &cannot, "run as root"];
+    for named in [&[][..], &["--instance", "default"]] {
+        let arguments = [&["status", "--pin-dir", place], named].concat();
+        assert_fails(gateway, as_stranger(&arguments), &words);
+    }
 }

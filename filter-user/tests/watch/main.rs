@@ -152,7 +152,13 @@ fn an_instance_that_ends_is_told_and_one_that_comes_back_is_shown() {
     terminal.wait_for("the first", shows(&instance));
     instance.stop(Signal::SIGKILL);
     terminal.wait_for("that it is gone", |screen| {
-        has_line(screen, &["lastack default", "looking for it again"])
+        has_line(
+            screen,
+            &["lastack default", " gone since ", "looking for it again"],
+        ) && has_line(
+            screen,
+            &["no instance called default runs in this network namespace"],
+        ) && screen.contains("/sys/fs/bpf/lastack")
     });
     let instance = start(&network, &["--mode", "monitor"]);
     let screen = terminal.wait_for("the second", shows(&instance));

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     commands::figures::Figures,
-    report::{Event, Snapshot},
+    report::{Event, Snapshot, Timestamp},
 };
 
 /// As many intervals as rates are remembered: more than a screen has columns.
@@ -22,8 +22,8 @@ const EVENTS: usize = 500;
 pub(super) struct Model {
     /// The last snapshot; none before the first.
     pub(super) snapshot: Option<Box<Snapshot>>,
-    /// Why there is no instance now.
-    pub(super) gone: Option<String>,
+    /// That there is no instance now.
+    pub(super) gone: Option<Gone>,
     /// Rates of each interval, oldest first.
     pub(super) rates: VecDeque<Rates>,
     /// Last events, the latest first.
@@ -31,6 +31,15 @@ pub(super) struct Model {
     /// Events that were left out.
     pub(super) events_skipped: u64,
     counted: Option<(Instant, Figures)>,
+}
+
+/// An instance that is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Gone {
+    /// When that was noticed.
+    pub(super) since: Timestamp,
+    /// What the last look for it said.
+    pub(super) why: String,
 }
 
 /// How much was counted in a second.
@@ -73,6 +82,13 @@ impl Model {
         self.counted = Some((now, figures));
         self.snapshot = Some(snapshot);
         self.gone = None;
+    }
+
+    /// Takes in that a look for the instance found none.
+    pub(super) fn lose(&mut self, why: String) {
+        let since = self.gone.as_ref().map(|gone| gone.since);
+        let since = since.unwrap_or_else(Timestamp::now);
+        self.gone = Some(Gone { since, why });
     }
 
     /// How long an instance that should have answered again has not done so.

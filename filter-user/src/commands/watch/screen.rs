@@ -96,7 +96,7 @@ impl Screen {
                 },
                 Some(update) = updates.recv() => match update {
                     Update::Snapshot(snapshot) => self.live.take(snapshot, Instant::now()),
-                    Update::Gone(why) => self.live.gone = Some(why),
+                    Update::Gone(why) => self.live.lose(why),
                 },
             }
         }

@@ -3,6 +3,7 @@
 //! Colours are the terminal's own: its foreground and background, bold, dim and reversed, and red
 //! and green, which are readable on dark and light ones. None of it is told by colour alone.
 
+mod columns;
 mod header;
 mod lists;
 mod rates;
@@ -20,7 +21,7 @@ use ratatui::{
 use serde_json::Value;
 
 use super::model::Model;
-use crate::commands::table::is_coloured;
+use crate::{commands::table::is_coloured, report::Timestamp};
 
 /// The least that is drawn on.
 const WIDTH: u16 = 60;
@@ -118,13 +119,17 @@ impl View {
             .snapshot
             .as_ref()
             .map_or(1, |snapshot| snapshot.status.interfaces.len());
-        let [header, rates, rest, footer] = Layout::vertical([
+        let why = why(model, area.width);
+        let lines = why.as_ref().map_or(0, |(_, lines)| *lines);
+        let [header, gone, rates, rest, footer] = Layout::vertical([
             Constraint::Length(2),
+            Constraint::Length(lines),
             Constraint::Length(rates::HEIGHT),
             Constraint::Fill(1),
             Constraint::Length(1),
         ])
         .areas(area);
+        let rest_of_lists = rest;
         let most = (rest.height / 3).max(3);
         let wanted = u16::try_from(interfaces.max(1) + 2).unwrap_or(most);
         let [interfaces, rest] =
@@ -147,6 +152,13 @@ impl View {
             self.hosts(frame, hosts, model);
             self.events(frame, events, model);
         }
+        if let Some((why, _)) = why {
+            // What it was, not what it is.
+            frame
+                .buffer_mut()
+                .set_style(rates.union(rest_of_lists), DIM);
+            frame.render_widget(why, gone);
+        }
         footer_line(frame, footer, is_paused);
         if self.is_helping {
             help(frame, area);
@@ -158,6 +170,18 @@ impl View {
 fn has_events(model: &Model) -> bool {
     let snapshot = model.snapshot.as_ref();
     snapshot.is_none_or(|it| it.status.settings.get("events") == Some(&Value::Bool(true)))
+}
+
+/// Why there is no instance, where there is none, and how many lines that takes.
+fn why(model: &Model, width: u16) -> Option<(Paragraph<'static>, u16)> {
+    const MOST: usize = 4;
+    let gone = model.gone.as_ref()?;
+    let width = usize::from(width.saturating_sub(2));
+    let lines = textwrap::wrap(&gone.why, width).into_iter().take(MOST);
+    let lines = lines.map(|line| Line::raw(format!(" {line}")));
+    let lines: Vec<_> = lines.collect();
+    let height = u16::try_from(lines.len()).ok()?;
+    Some((Paragraph::new(lines), height))
 }
 
 fn too_small(frame: &mut Frame<'_>, area: Rect) {
@@ -172,22 +196,26 @@ fn too_small(frame: &mut Frame<'_>, area: Rect) {
 fn footer_line(frame: &mut Frame<'_>, area: Rect, is_paused: bool) {
     let keys = [
         ("q", "quit"),
+        ("?", "help"),
         ("p", if is_paused { "go on" } else { "pause" }),
         ("Tab", "choose"),
         ("↑↓", "scroll"),
         ("r", "restart rates"),
-        ("?", "help"),
     ];
-    let spans = keys.into_iter().flat_map(|(key, does)| {
-        [
-            Span::styled(
-                format!(" {key} "),
-                Style::new().add_modifier(Modifier::REVERSED),
-            ),
-            Span::raw(format!(" {does}  ")),
-        ]
-    });
-    frame.render_widget(spans.collect::<Line<'_>>(), area);
+    let mut line = Line::default();
+    for (key, does) in keys {
+        let reversed = Style::new().add_modifier(Modifier::REVERSED);
+        let key = Span::styled(format!(" {key} "), reversed);
+        let does = Span::raw(format!(" {does}"));
+        // Those for which there is room whole; the help has all.
+        if line.width() + key.width() + does.width() > usize::from(area.width) {
+            break;
+        }
+        line.push_span(key);
+        line.push_span(does);
+        line.push_span("  ");
+    }
+    frame.render_widget(line, area);
 }
 
 /// What the keys do, and what the words mean.
@@ -245,6 +273,25 @@ fn fit(text: &str, width: usize) -> String {
     }
     let kept = text.chars().take(width.saturating_sub(1));
     kept.chain(['…']).collect()
+}
+
+/// The same with its middle left out, for addresses: both what is before it and the port tell.
+fn shorten(text: &str, width: usize) -> String {
+    let length = text.chars().count();
+    if length <= width {
+        return text.to_owned();
+    }
+    let kept = width.saturating_sub(1);
+    let head = text.chars().take(kept / 2);
+    let tail = text.chars().skip(length - (kept - kept / 2));
+    head.chain(['…']).chain(tail).collect()
+}
+
+/// The time of day of an instant, in UTC, in so many columns: up to seconds in 8.
+fn clock(instant: Timestamp, columns: usize) -> String {
+    // Of RFC 3339: what follows the date.
+    let text = instant.to_string();
+    text.chars().skip(11).take(columns).collect()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use ratatui::{
 };
 use serde_json::Value;
 
-use super::{super::model::Model, BOLD, DIM, View, fit};
+use super::{super::model::Model, BOLD, DIM, View, clock};
 use crate::{commands::table::span, report::Status};
 
 impl View {
@@ -19,17 +19,21 @@ impl View {
         let title = Span::styled(format!(" lastack {} ", self.name), BOLD);
         let reversed =
             |text: String| Span::styled(text, self.palette.bad.add_modifier(Modifier::REVERSED));
+        let mut line = vec![title];
+        if let Some(gone) = &model.gone {
+            // Like all times of day here.
+            let since = clock(gone.since, 8);
+            line.push(reversed(format!(" gone since {since} UTC ")));
+            line.push(Span::raw(" looking for it again"));
+        }
         let Some(snapshot) = &model.snapshot else {
-            let waiting = Line::from_iter([title, Span::raw(" waiting for its first answer")]);
-            return frame.render_widget(waiting, first);
+            if model.gone.is_none() {
+                line.push(Span::raw(" waiting for its first answer"));
+            }
+            return frame.render_widget(Line::from(line), first);
         };
         let status = &snapshot.status;
-        let mut line = vec![title];
-        if let Some(why) = &model.gone {
-            let width = usize::from(first.width).saturating_sub(self.name.len() + 14);
-            let text = format!("{why}; looking for it again");
-            line.push(reversed(format!(" {} ", fit(&text, width))));
-        } else {
+        if model.gone.is_none() {
             if let Some(silence) = self.silence {
                 line.push(reversed(format!(" no answer for {} ", span(silence))));
                 line.push(Span::raw(" "));

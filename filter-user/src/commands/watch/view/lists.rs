@@ -1,14 +1,15 @@
 //! Interfaces, clients with the fault, and the last events.
 
-use super::{super::model::Model, DIM, Section, View, fit, has_events, rule};
+use super::{
+    super::model::Model, DIM, Section, View, columns::EventColumns, fit, has_events, rule, shorten,
+};
 use crate::{
     commands::{figures::Figures, table::span},
-    report::{Event, Host, InterfaceStatus},
+    report::{Host, InterfaceStatus},
 };
 use ratatui::{
     Frame,
     layout::{Constraint, Rect},
-    style::Style,
     text::{Line, Text},
     widgets::{Cell, Paragraph, Row, Table},
 };
@@ -69,9 +70,11 @@ impl View {
 
     pub(super) fn hosts(&mut self, frame: &mut Frame<'_>, area: Rect, model: &Model) {
         let snapshot = model.snapshot.as_ref();
+        // The longest address needs 40.
+        let client = area.width.saturating_sub(3 * 10 + 13).min(40);
         let rows = snapshot.iter().flat_map(|snapshot| {
             let hosts = snapshot.hosts.hosts.iter();
-            hosts.map(|host| host_row(host, snapshot.time.0))
+            hosts.map(|host| host_row(host, snapshot.time.0, client.into()))
         });
         let rows: Vec<_> = rows.collect();
         let total = snapshot.map_or(0, |snapshot| snapshot.hosts.total);
@@ -90,8 +93,7 @@ impl View {
             },
             head: Row::new(head),
             widths: vec![
-                // The longest address.
-                Constraint::Max(40),
+                Constraint::Length(client),
                 NUMBER,
                 NUMBER,
                 NUMBER,
@@ -104,6 +106,7 @@ impl View {
     }
 
     pub(super) fn events(&mut self, frame: &mut Frame<'_>, area: Rect, model: &Model) {
+        let columns = EventColumns::of(model, area.width.into());
         let list = List {
             section: Section::Events,
             title: "Last events",
@@ -111,24 +114,9 @@ impl View {
                 0 => String::new(),
                 skipped => format!(" {skipped} left out"),
             },
-            head: Row::new(["time", "client", "server", "iface", "what"].map(|title| {
-                Cell::from(match title {
-                    "time" => " time",
-                    title => title,
-                })
-            })),
-            widths: vec![
-                Constraint::Length(13),
-                Constraint::Max(address_width(model, |event| {
-                    (event.client, event.client_port)
-                })),
-                Constraint::Max(address_width(model, |event| {
-                    (event.server, event.server_port)
-                })),
-                Constraint::Max(8),
-                Constraint::Fill(1),
-            ],
-            rows: model.events.iter().map(event_row).collect(),
+            head: columns.row([" time", "client", "server", "iface", "what"].map(str::to_owned)),
+            widths: columns.constraints(),
+            rows: model.events.iter().map(|it| columns.event(it)).collect(),
             empty: if has_events(model) {
                 "none since this view was opened"
             } else {
@@ -194,39 +182,16 @@ fn hooks(interface: &InterfaceStatus) -> (String, bool) {
     (hooks.join(", "), true)
 }
 
-fn host_row<'a>(host: &Host, now: std::time::SystemTime) -> Row<'a> {
+fn host_row<'a>(host: &Host, now: std::time::SystemTime, width: usize) -> Row<'a> {
     let ago = now.duration_since(host.last_seen.0).unwrap_or_default();
     Row::new([
-        Cell::from(format!(" {}", host.client)),
+        Cell::from(format!(
+            " {}",
+            shorten(&host.client.to_string(), width.saturating_sub(1))
+        )),
         number(host.spurious_acks),
         number(host.redundant_acks),
         number(host.resets),
         Cell::from(Text::raw(format!("{} ago", span(ago))).right_aligned()),
     ])
-}
-
-fn event_row<'a>(event: &Event) -> Row<'a> {
-    let time = event.time.to_string();
-    // Of RFC 3339: what is between the date and the zone.
-    let time = time.get(11..23).unwrap_or(&time).to_owned();
-    Row::new([
-        Cell::from(format!(" {time}")),
-        Cell::from(endpoint((event.client, event.client_port))),
-        Cell::from(endpoint((event.server, event.server_port))),
-        Cell::from(event.iface.clone()),
-        Cell::from(Line::styled(event.reason.replace('_', " "), Style::new())),
-    ])
-}
-
-fn endpoint(endpoint: (std::net::IpAddr, u16)) -> String {
-    std::net::SocketAddr::from(endpoint).to_string()
-}
-
-/// Of the widest address of those that are known, so that columns stand.
-fn address_width(model: &Model, of: impl Fn(&Event) -> (std::net::IpAddr, u16)) -> u16 {
-    let widths = model.events.iter().map(|event| endpoint(of(event)).len());
-    widths
-        .max()
-        .and_then(|width| u16::try_from(width).ok())
-        .unwrap_or(8)
 }

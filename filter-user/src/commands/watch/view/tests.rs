@@ -221,12 +221,22 @@ fn scrolling_ends_with_the_last_line() {
 #[test]
 fn an_instance_that_has_gone_is_told_and_one_that_returned_begins_anew() {
     let mut model = model();
-    model.gone = Some("the instance default has ended".to_owned());
-    let screen = lines(&draw(&mut view(true), &model, 80, 24)).join("\n");
-    assert!(
-        screen.contains("has ended; looking for it again"),
-        "{screen}"
-    );
+    model.lose("the instance default has ended".to_owned());
+    let since = model.gone.clone().unwrap().since;
+    // Longer than a line.
+    let why = "no instance called default runs in this network namespace, and none is pinned in \
+               /sys/fs/bpf/lastack; start one: `lastack run --iface IF`";
+    model.lose(why.to_owned());
+    assert_eq!(model.gone.as_ref().unwrap().since, since);
+    let buffer = draw(&mut view(true), &model, 80, 24);
+    let lines = lines(&buffer);
+    let title = format!(" lastack default  gone since {} UTC ", clock(since, 8));
+    assert!(lines[0].starts_with(&title), "{lines:#?}");
+    assert!(lines[0].contains("looking for it again"), "{lines:#?}");
+    assert_eq!([&lines[2], &lines[3]].map(|it| it.trim()).join(" "), why);
+    for cell in &buffer.content[4 * 80..23 * 80] {
+        assert!(cell.modifier.contains(Modifier::DIM), "{lines:#?}");
+    }
     let mut returned = snapshot(3);
     returned.status.pid = Some(1235);
     model.take(returned, Instant::now());
@@ -241,5 +251,48 @@ fn help_says_what_keys_do() {
     let screen = lines(&draw(&mut view, &model(), 80, 24)).join("\n");
     for line in HELP {
         assert!(screen.contains(line), "no {line} in:\n{screen}");
+    }
+}
+
+#[test]
+fn long_addresses_leave_room_for_what_happened_and_for_ports() {
+    let mut model = model();
+    let long = "2001:db8:1234:5678:9abc:def0:1234:5678";
+    let mut snapshot = snapshot(1);
+    snapshot.hosts.hosts[0].client = long.parse().unwrap();
+    snapshot.events = vec![event(65_535, long, long), event(1, long, long)];
+    snapshot.events[0].reason = "reset_after_spurious_ack_suppressed".to_owned();
+    model.take(snapshot, Instant::now());
+    for (width, has_server) in [(60, false), (80, false), (149, true)] {
+        let lines = lines(&draw(&mut view(true), &model, width, 40));
+        let screen = lines.join("\n");
+        let line = |words: &[&str]| {
+            let has_all = |line: &&String| words.iter().all(|word| line.contains(word));
+            assert!(
+                lines.iter().any(|line| has_all(&line)),
+                "{words:?}:\n{screen}"
+            );
+        };
+        line(&["[2001:db8:", "]:65535 ", "wan0", "reset after spurious "]);
+        line(&["[2001:db8:", "]:1 ", "wan0", "spurious ack dropped"]);
+        // In the list of clients.
+        line(&[" 2001:db", "5678 ", "3s ago"]);
+        let head = lines.iter().find(|line| line.contains("what")).unwrap();
+        assert_eq!(head.contains("server"), has_server, "{screen}");
+    }
+    for event in &mut model.events {
+        event.reason = "spurious_ack_dropped".to_owned();
+    }
+    let lines = lines(&draw(&mut view(true), &model, 80, 24));
+    let both = |line: &String| line.matches("[2001:db8…").count() == 2 && line.ends_with("dropped");
+    assert!(lines.iter().any(both), "{lines:#?}");
+}
+
+#[test]
+fn keys_are_shown_whole_and_help_is_among_them() {
+    for (width, last) in [(60, "scroll"), (80, "restart rates")] {
+        let lines = lines(&draw(&mut view(true), &model(), width, 24));
+        let keys = lines.last().unwrap();
+        assert!(keys.contains(" ?  help") && keys.ends_with(last), "{keys}");
     }
 }
