@@ -2,7 +2,7 @@
 
 mod queue;
 
-use std::{io, time::SystemTime};
+use std::{io, path::Path, time::SystemTime};
 
 use clap::ValueEnum;
 use filter_common::Reason;
@@ -65,6 +65,14 @@ impl Stream {
                 "hooks": hooks,
                 "note": attachment.note,
             }),
+        );
+    }
+
+    /// Says what a process of that version has left pinned in `directory` and this one goes on with.
+    pub fn taken_over(&mut self, flows: u64, version: &str, directory: &Path) {
+        self.event(
+            "taken_over",
+            json!({"flows": flows, "version": version, "dir": directory.display().to_string()}),
         );
     }
 

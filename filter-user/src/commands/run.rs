@@ -60,6 +60,7 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     }
     let mut stream = Stream::new(arguments.output);
     let keeper = Keeper::new(&datapath, changes, &mut stream);
+    start::tell_of_takeover(&datapath, &mut stream);
     let datapath = Arc::new(Mutex::new(datapath));
     let (watchers, events) = broadcast::channel(events::BACKLOG);
     let told = Told::by(&datapath, &watchers).inspect_err(|_| {
