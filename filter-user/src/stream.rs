@@ -76,6 +76,11 @@ impl Stream {
         );
     }
 
+    /// Says what is wrong with an interface that is served all the same.
+    pub fn warning(&mut self, interface: &str, message: &str) {
+        self.event("warning", json!({"iface": interface, "message": message}));
+    }
+
     /// Says that an interface is waited for.
     pub fn waiting(&mut self, interface: &str) {
         self.event("waiting", json!({"iface": interface}));

@@ -9,6 +9,7 @@ pub mod detach;
 mod figures;
 pub mod flows;
 pub mod hosts;
+mod instances;
 pub mod man;
 pub mod run;
 pub mod status;

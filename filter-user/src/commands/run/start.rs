@@ -7,6 +7,7 @@ use log::{info, warn};
 
 use super::options::{Arguments, MetricsAddress};
 use crate::{
+    commands::instances::beside,
     datapath::{Datapath, DatapathError, Pins},
     settings::Settings,
     stream::Stream,
@@ -33,6 +34,14 @@ pub(super) fn attached(
             Err(error)
         }
     }
+}
+
+/// What is wrong with interfaces that are served all the same.
+pub(super) fn warnings(datapath: &Datapath) -> Vec<(String, String)> {
+    let attachments = datapath.attachments().into_iter();
+    let warnings = attachments
+        .filter_map(|attachment| Some((attachment.interface.clone(), beside(&attachment)?)));
+    warnings.collect()
 }
 
 /// Says what was taken over from an earlier process, if anything was.
