@@ -257,9 +257,9 @@ fn decisions_are_logged_from_the_kernel_if_asked_for() {
     }
     // The client's address is IPv4 in one of the two and IPv6 in the other.
     for outcome in outcomes {
-        let server = match outcome.client.is_ipv4() {
-            true => SocketAddr::from((SERVER_V4, server::PORT)),
-            false => SocketAddr::from((SERVER_V6, server::PORT)),
+        let server: SocketAddr = match outcome.client {
+            SocketAddr::V4(_) => (SERVER_V4, server::PORT).into(),
+            SocketAddr::V6(_) => (SERVER_V6, server::PORT).into(),
         };
         let client = outcome.client;
         for (segment, end) in [
