@@ -141,9 +141,11 @@ impl Stream {
                 (change.option.to_owned(), values)
             })
             .collect();
+        let fixed = changes.needs_restart.iter();
+        let fixed: Vec<_> = fixed.map(|change| change.option).collect();
         self.event(
             "reloaded",
-            json!({"changes": applied, "needs_restart": changes.needs_restart}),
+            json!({"changes": applied, "needs_restart": fixed}),
         );
     }
 
