@@ -22,6 +22,24 @@ use ipnet::IpNet;
 
 pub(crate) use self::attaching::Contradiction;
 
+/// A name that an interface can have, its own or another (`ip link property add altname`).
+fn interface_name(text: &str) -> Result<String, String> {
+    /// Of another; its own has no more than 15.
+    const MOST_OCTETS: usize = 127;
+    if text.is_empty() {
+        return Err("must not be empty".to_owned());
+    }
+    if text.len() > MOST_OCTETS {
+        return Err(format!(
+            "no interface has a name of more than {MOST_OCTETS} octets"
+        ));
+    }
+    if text.contains(|c: char| c == '/' || c.is_whitespace()) {
+        return Err("no interface has a name with a slash or white space".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
 /// A time with its unit, above zero, and no longer than the programs can tell from one that is over.
 fn span(text: &str) -> Result<Duration, String> {
     const LONGEST: Duration = Duration::from_hours(24);
