@@ -175,6 +175,27 @@ fn filters_in_clsact_go_on_too() {
     goes_on(&CLSACT, Signal::SIGTERM);
 }
 
+/// The closes of both families are remembered for minutes, so all of them are still there.
+#[test]
+fn a_takeover_says_once_what_it_goes_on_with() {
+    let mut pinned = Pinned::new();
+    let mut client = pinned.network.client();
+    let first = pinned.start(&[WAN], &[]);
+    work(&mut client);
+    let (_, lines) = first.stop(Signal::SIGTERM);
+    let is_takeover = |line: &&Value| line["type"] == "taken_over";
+    assert_eq!(lines.iter().find(is_takeover), None);
+    let (_, lines) = pinned.start(&[WAN], &[]).stop(Signal::SIGTERM);
+    let takeovers: Vec<_> = lines.iter().filter(is_takeover).collect();
+    let [takeover] = takeovers[..] else {
+        panic!("{lines:?}");
+    };
+    let directory = pinned.file_system.path().join("default");
+    assert_eq!(takeover["flows"], CONNECTIONS);
+    assert_eq!(takeover["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(takeover["dir"], directory.to_str().unwrap());
+}
+
 /// With closes on their way all the time: what one process saw of them the next has to know.
 fn upgraded_under_load(options: &[&str]) {
     const UPGRADES: usize = 6;

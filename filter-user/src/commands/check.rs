@@ -16,7 +16,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use clap::{Args, ValueHint, builder::NonEmptyStringValueParser};
+use clap::{Args, ValueHint};
 use filter_common::wire::Link as Header;
 use netlink_packet_route::AddressFamily;
 
@@ -28,6 +28,7 @@ use self::{
 use super::{
     FileOptions,
     attaching::{Attaching, Contradiction},
+    interface_name,
 };
 use crate::{
     datapath::{DatapathError, Interface},
@@ -64,7 +65,7 @@ pub struct Arguments {
         env = "LASTACK_IFACE",
         hide_env_values = true,
         value_delimiter = ',',
-        value_parser = NonEmptyStringValueParser::new()
+        value_parser = interface_name
     )]
     iface: Vec<String>,
     /// Where the interfaces lead: to the servers (wan) or to the clients (lan)

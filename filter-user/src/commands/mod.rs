@@ -9,6 +9,7 @@ pub mod detach;
 mod figures;
 pub mod flows;
 pub mod hosts;
+mod instances;
 pub mod man;
 pub mod run;
 pub mod status;
@@ -31,6 +32,24 @@ pub(crate) trait FileOptions {
 
     /// Which of them contradict each other.
     fn contradiction(&self) -> Option<Contradiction>;
+}
+
+/// A name that an interface can have, its own or another (`ip link property add altname`).
+fn interface_name(text: &str) -> Result<String, String> {
+    /// Of another; its own has no more than 15.
+    const MOST_OCTETS: usize = 127;
+    if text.is_empty() {
+        return Err("must not be empty".to_owned());
+    }
+    if text.len() > MOST_OCTETS {
+        return Err(format!(
+            "no interface has a name of more than {MOST_OCTETS} octets"
+        ));
+    }
+    if text.contains(|c: char| c == '/' || c.is_whitespace()) {
+        return Err("no interface has a name with a slash or white space".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// A time with its unit, above zero, and no longer than the programs can tell from one that is over.

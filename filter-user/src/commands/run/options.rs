@@ -10,7 +10,7 @@ use std::{
 
 use clap::{
     ArgAction, Args, ValueEnum, ValueHint,
-    builder::{BoolishValueParser, NonEmptyStringValueParser, RangedU64ValueParser},
+    builder::{BoolishValueParser, RangedU64ValueParser},
 };
 use ipnet::IpNet;
 
@@ -18,7 +18,7 @@ use crate::{
     commands::{
         FileOptions,
         attaching::{Attaching, Contradiction},
-        prefix, span,
+        interface_name, prefix, span,
     },
     instance::InstanceName,
     settings::{Closer, LogDecisions, Mode, Role, Settings},
@@ -47,7 +47,7 @@ pub struct Arguments {
         env = "LASTACK_IFACE",
         hide_env_values = true,
         value_delimiter = ',',
-        value_parser = NonEmptyStringValueParser::new()
+        value_parser = interface_name
     )]
     pub(super) iface: Vec<String>,
     /// A TOML file of these options, by their long names: window = "500ms"; flags and the
