@@ -91,7 +91,7 @@ fn examine<P: Packet, F: Frame>(
         &mut *facts
     };
     let reason = judge(facts, direction, slot, now);
-    tell(facts, reason);
+    tell(facts, reason, direction);
     Ok(reason.verdict())
 }
 

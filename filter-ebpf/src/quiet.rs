@@ -13,10 +13,10 @@ mod runtime;
 
 /// Tells nobody.
 mod tell {
-    use filter_common::Reason;
+    use filter_common::{Direction, Reason};
 
     use crate::filter::Facts;
 
     #[inline(always)]
-    pub(crate) fn tell(_: &Facts, _: Reason) {}
+    pub(crate) fn tell(_: &Facts, _: Reason, _: Direction) {}
 }

@@ -3,7 +3,7 @@
 use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::map, maps::RingBuf};
 use aya_log_ebpf::debug;
 use filter_common::{
-    EventRecord, Reason,
+    Direction, EventRecord, Reason,
     record::{EventQuota, MOST_EVENTS},
 };
 
@@ -17,12 +17,12 @@ static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 18, 0);
 
 /// Tells of a decision what the settings ask for.
 #[inline(always)]
-pub(crate) fn tell(facts: &Facts, reason: Reason) {
+pub(crate) fn tell(facts: &Facts, reason: Reason, direction: Direction) {
     if field!(events) != 0 && reason.is_event() {
         report(facts, reason);
     }
     if reason.is_counted() && is_logged(&facts.key.client) {
-        log(facts, reason);
+        log(facts, reason, direction);
     }
 }
 
@@ -82,21 +82,29 @@ fn submit(facts: &Facts, reason: Reason, time: u64) -> bool {
     true
 }
 
-/// Kept out of line: it needs much of the stack.
+/// Bare fields, from whom to whom first: the loader makes a line of them, and every word here is
+/// copied by instructions of its own. Kept out of line: it needs much of the stack.
 #[inline(never)]
-fn log(facts: &Facts, reason: Reason) {
+fn log(facts: &Facts, reason: Reason, direction: Direction) {
     let Facts { key, segment, .. } = facts;
-    let address = |words: [u32; 4]| {
+    let client = (&key.client, key.client_port());
+    let server = (&key.server, key.server_port());
+    let ((from, from_port), (to, to_port)) = match direction {
+        Direction::FromClient => (client, server),
+        Direction::FromServer => (server, client),
+    };
+    let address = |words: &[u32; 4]| {
         let [a, b, c, d] = words.map(|word| u128::from(u32::from_be(word)));
         (a << 96 | b << 64 | c << 32 | d).to_be_bytes()
     };
     debug!(
         &(),
-        "{:i} {} > {:i} {} seq {} ack {} flags {:x} payload {}: {}",
-        address(key.client),
-        key.client_port(),
-        address(key.server),
-        key.server_port(),
+        "{} {:i} {} {:i} {} {} {} {:x} {} {}",
+        facts.interface,
+        address(from),
+        from_port,
+        address(to),
+        to_port,
         segment.seq.0,
         segment.ack.0,
         segment.flags.bits(),

@@ -21,7 +21,7 @@ pub(crate) fn start() {
     if is_journal() {
         builder.format(|log, record| prefix(log, record.level(), &record.args().to_string()));
     } else {
-        builder.format_target(false);
+        builder.format_target(false).format_timestamp_millis();
     }
     builder.init();
 }

@@ -2,7 +2,7 @@
 
 mod queue;
 
-use std::{io, time::SystemTime};
+use std::{io, path::Path, time::SystemTime};
 
 use clap::ValueEnum;
 use filter_common::Reason;
@@ -68,6 +68,19 @@ impl Stream {
         );
     }
 
+    /// Says what a process of that version has left pinned in `directory` and this one goes on with.
+    pub fn taken_over(&mut self, flows: u64, version: &str, directory: &Path) {
+        self.event(
+            "taken_over",
+            json!({"flows": flows, "version": version, "dir": directory.display().to_string()}),
+        );
+    }
+
+    /// Says what is wrong with an interface that is served all the same.
+    pub fn warning(&mut self, interface: &str, message: &str) {
+        self.event("warning", json!({"iface": interface, "message": message}));
+    }
+
     /// Says that an interface is waited for.
     pub fn waiting(&mut self, interface: &str) {
         self.event("waiting", json!({"iface": interface}));
@@ -128,9 +141,11 @@ impl Stream {
                 (change.option.to_owned(), values)
             })
             .collect();
+        let fixed = changes.needs_restart.iter();
+        let fixed: Vec<_> = fixed.map(|change| change.option).collect();
         self.event(
             "reloaded",
-            json!({"changes": applied, "needs_restart": changes.needs_restart}),
+            json!({"changes": applied, "needs_restart": fixed}),
         );
     }
 

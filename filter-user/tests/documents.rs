@@ -122,6 +122,64 @@ fn alerts_are_as_prometheus_takes_them() {
     assert!(seen > 0);
 }
 
+/// What each alert waits for: a series that rises, or stands, in a minute each.
+const SERIES: &str = r#"
+rule_files: [RULES]
+evaluation_interval: 1m
+tests:
+  - interval: 1m
+    input_series:
+      - {series: 'up{job="lastack",instance="g"}', values: "0x20"}
+      - {series: 'lastack_interface_served{instance="g",iface="wan0"}', values: "0x20"}
+      - {series: 'lastack_spurious_acks_total{instance="g",iface="wan0",action="dropped",kind="spurious"}', values: "0+1x20"}
+      - {series: 'lastack_resets_total{instance="g",iface="wan0",action="passed",cause="after_close"}', values: "0+1x20"}
+      - {series: 'lastack_one_sided_closes_total{instance="g",iface="wan0"}', values: "0+10x20"}
+      - {series: 'lastack_flows_created_total{instance="g"}', values: "0+12x20"}
+      - {series: 'lastack_flows{instance="g"}', values: "950x20"}
+      - {series: 'lastack_flows_capacity{instance="g"}', values: "1000x20"}
+    promql_expr_test:
+      - expr: count(count by (alertname) (ALERTS{alertstate="firing"}))
+        eval_time: 15m
+        exp_samples: [{labels: "{}", value: COUNT}]
+  - interval: 1m
+    input_series:
+      - {series: 'up{job="lastack",instance="g"}', values: "1x20"}
+      - {series: 'lastack_interface_served{instance="g",iface="wan0"}', values: "1x20"}
+      - {series: 'lastack_spurious_acks_total{instance="g",iface="wan0",action="dropped",kind="spurious"}', values: "5x20"}
+      - {series: 'lastack_spurious_acks_total{instance="g",iface="wan0",action="dropped",kind="redundant"}', values: "0+1x20"}
+      - {series: 'lastack_resets_total{instance="g",iface="wan0",action="suppressed",cause="after_close"}', values: "0+1x20"}
+      - {series: 'lastack_one_sided_closes_total{instance="g",iface="wan0"}', values: "0+1x20"}
+      - {series: 'lastack_flows_created_total{instance="g"}', values: "0+12x20"}
+      - {series: 'lastack_flows{instance="g"}', values: "800x20"}
+      - {series: 'lastack_flows_capacity{instance="g"}', values: "1000x20"}
+    promql_expr_test:
+      - {expr: ALERTS, eval_time: 15m, exp_samples: []}
+"#;
+
+#[test]
+fn every_alert_fires_for_what_it_is_for_and_none_where_all_is_well() {
+    let topology = Topology::new().unwrap();
+    let documents = Document::all();
+    let blocks = documents
+        .iter()
+        .flat_map(|document| document.blocks("yaml"));
+    let blocks: Vec<_> = blocks.map(|block| block.join("\n")).collect();
+    let [rules] = &blocks[..] else {
+        panic!("one block of rules: {blocks:?}");
+    };
+    let count = rules.matches("- alert:").count().to_string();
+    let rules = OwnFile::new(rules);
+    let series = SERIES
+        .replace("RULES", rules.as_str())
+        .replace("COUNT", &count);
+    let series = OwnFile::new(series);
+    tool(
+        &topology.gateway,
+        "promtool",
+        &["test", "rules", series.as_str()],
+    );
+}
+
 #[test]
 fn metrics_are_those_that_documents_name_and_all_are_named() {
     // Programs and crates, not metrics.

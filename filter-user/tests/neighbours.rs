@@ -16,6 +16,8 @@ use filter_user::lab::{
     topology::{LAN, WAN},
 };
 
+use nix::sys::signal::Signal;
+
 use instance::{
     Instance,
     cure::{CONNECTIONS, assert_cured, assert_cured_by},
@@ -186,5 +188,67 @@ fn why_xdp_was_not_taken_is_in_the_log() {
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(line.is_some(), "not in the log: {says}");
+    }
+}
+
+/// What an instance that starts now on the interface warns of, and what it says else.
+fn warned(gateway: &Namespace, options: &[&str]) -> (Vec<String>, Instance) {
+    let options = [&["--metrics-addr", "off"], options].concat();
+    let instance = Instance::start(gateway, &[WAN], &options);
+    let mut warnings = Vec::new();
+    // Counters come every second, and what is to be warned of before the first of them.
+    let mut line = instance.line();
+    while line["type"] != "counters" {
+        assert_eq!(line["type"], "warning", "{line}");
+        assert_eq!(line["iface"], WAN);
+        warnings.push(line["message"].as_str().unwrap().to_owned());
+        line = instance.line();
+    }
+    (warnings, instance)
+}
+
+#[test]
+fn the_second_instance_on_an_interface_warns_of_the_first() {
+    let network = Network::new();
+    let gateway = &network.topology.gateway;
+    for options in [&[][..], &["--ingress", "tc"], &CLSACT] {
+        let options = [&["--interval", "1s"], options].concat();
+        let (warnings, _first) = warned(gateway, &options);
+        assert_eq!(warnings, [""; 0]);
+        let (warnings, _second) = warned(gateway, &options);
+        let [warning] = &warnings[..] else {
+            panic!("{options:?}: {warnings:?}");
+        };
+        assert!(warning.starts_with("another lastack is there: lastack_"));
+        assert!(warning.contains("; stop one of the two"), "{warning}");
+        // Its own programs are not among them: one of each direction is left.
+        assert_eq!(warning.matches("lastack_").count(), 2, "{warning}");
+    }
+}
+
+#[test]
+fn filters_of_a_killed_instance_are_warned_of_with_what_takes_them_off() {
+    let network = Network::new();
+    let gateway = &network.topology.gateway;
+    let options = [&["--interval", "1s"], &CLSACT[..]].concat();
+    let (_, first) = warned(gateway, &options);
+    drop(first.stop(Signal::SIGKILL));
+    let (warnings, second) = warned(gateway, &options);
+    let [warning] = &warnings[..] else {
+        panic!("{warnings:?}");
+    };
+    let commands: Vec<_> = warning.split('`').skip(1).step_by(2).collect();
+    assert_eq!(commands.len(), 2, "{warning}");
+    for command in commands {
+        tool(gateway, "sh", &["-c", command]);
+    }
+    // What is there now is the second's, and goes with it.
+    let show = |side| tool(gateway, "tc", &["filter", "show", "dev", WAN, side]);
+    for side in ["ingress", "egress"] {
+        assert_eq!(show(side).matches(" handle ").count(), 1, "{}", show(side));
+    }
+    assert!(second.stop(Signal::SIGTERM).0.success());
+    for side in ["ingress", "egress"] {
+        assert_eq!(show(side), "");
     }
 }

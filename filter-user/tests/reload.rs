@@ -238,13 +238,11 @@ fn a_hook_that_is_lost_when_programs_are_replaced_is_taken_again() {
     let gateway = &network.topology.gateway;
     let file = OwnFile::new("budget = 3\n");
     let instance = start(&network, &file, &[]);
-    let egress = instance.attached[0]["hooks"][1]["program_id"]
-        .as_u64()
-        .unwrap();
+    let arriving = &instance.attached[0]["hooks"][0]["program_id"];
     let links = tool(gateway, "bpftool", &["--json", "link", "show"]);
     let links: Value = serde_json::from_str(&links).unwrap();
     let mut links = links.as_array().unwrap().iter();
-    let link = links.find(|link| link["prog_id"] == egress).unwrap();
+    let link = links.find(|link| link["prog_id"] == *arriving).unwrap();
     tool(
         gateway,
         "bpftool",

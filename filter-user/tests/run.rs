@@ -6,6 +6,7 @@
 mod instance;
 
 use std::{
+    net::SocketAddr,
     process::{Command, Stdio},
     time::Duration,
 };
@@ -14,7 +15,7 @@ use filter_user::lab::{
     client::{Client, Plan},
     namespace::Namespace,
     server::{self, Server},
-    topology::{LAN, Topology, WAN},
+    topology::{LAN, SERVER_V4, SERVER_V6, Topology, WAN},
 };
 use nix::sys::signal::Signal;
 
@@ -234,7 +235,7 @@ fn decisions_are_logged_from_the_kernel_if_asked_for() {
         curl.args(["--silent", "--fail", METRICS]);
         instance::output(&topology.gateway, curl).status.success()
     });
-    client.run(&faulty(2), &mut |_| {}).unwrap();
+    let outcomes = client.run(&faulty(2), &mut |_| {}).unwrap();
     nix::sys::signal::kill(
         nix::unistd::Pid::from_raw(child.id().try_into().unwrap()),
         Signal::SIGTERM,
@@ -253,6 +254,37 @@ fn decisions_are_logged_from_the_kernel_if_asked_for() {
             .lines()
             .filter(|line| line.ends_with(&format!(": {reason}")));
         assert_eq!(lines.count(), 2, "{reason} in:\n{log}");
+    }
+    // The client's address is IPv4 in one of the two and IPv6 in the other.
+    for outcome in outcomes {
+        let server: SocketAddr = match outcome.client {
+            SocketAddr::V4(_) => (SERVER_V4, server::PORT).into(),
+            SocketAddr::V6(_) => (SERVER_V6, server::PORT).into(),
+        };
+        let client = outcome.client;
+        for (segment, end) in [
+            (
+                format!(" {WAN}: {client} > {server} flags ["),
+                ": flow_created",
+            ),
+            (
+                format!(" {WAN}: {server} > {client} flags ["),
+                ": server_fin",
+            ),
+            (
+                format!(" {WAN}: {client} > {server} flags [.] "),
+                ": spurious_ack_dropped",
+            ),
+        ] {
+            let is_it = |line: &&str| line.contains(&segment) && line.ends_with(end);
+            assert_eq!(
+                log.lines().filter(is_it).count(),
+                1,
+                "{segment}{end}:\n{log}"
+            );
+        }
+        let fin = format!(" {WAN}: {server} > {client} flags [F");
+        assert!(log.contains(&fin), "{fin} in:\n{log}");
     }
 }
 

@@ -89,7 +89,7 @@ fn the_manual_has_every_section_of_a_manual() {
 
 #[test]
 fn each_command_has_a_page_which_groff_takes_without_a_warning() {
-    let directory = Directory::new();
+    let directory = Directory::new("pages");
     let path = directory.0.to_str().unwrap();
     success(Command::new(LASTACK).args(["man", "--dir", path]));
     let help = success(Command::new(LASTACK).arg("-h"));
@@ -111,6 +111,24 @@ fn each_command_has_a_page_which_groff_takes_without_a_warning() {
     for page in pages {
         assert_clean(&fs::read_to_string(directory.0.join(page)).unwrap());
     }
+}
+
+#[test]
+fn pages_go_to_a_new_directory_but_what_leads_there_must_be_there() {
+    let directory = Directory::new("new-pages");
+    let wrong = directory.0.join("shrae/man1");
+    let output = Command::new(LASTACK)
+        .args(["man", "--dir", wrong.to_str().unwrap()])
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert!(stderr.contains(wrong.to_str().unwrap()), "{stderr}");
+    assert!(!wrong.parent().unwrap().exists());
+    let new = directory.0.join("man1");
+    success(Command::new(LASTACK).args(["man", "--dir", new.to_str().unwrap()]));
+    assert!(new.join("lastack.1").exists());
 }
 
 #[track_caller]
@@ -155,8 +173,8 @@ fn success_with(command: &mut Command, input: &str) -> Output {
 struct Directory(PathBuf);
 
 impl Directory {
-    fn new() -> Self {
-        let directory = env::temp_dir().join(format!("lastack-man-{}", process::id()));
+    fn new(name: &str) -> Self {
+        let directory = env::temp_dir().join(format!("lastack-{name}-{}", process::id()));
         fs::create_dir(&directory).unwrap();
         Self(directory)
     }

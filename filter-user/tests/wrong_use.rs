@@ -173,6 +173,9 @@ fn values_out_of_range_are_wrong_usage() {
     let topology = Topology::new().unwrap();
     for (option, value) in [
         ("--iface", ""),
+        ("--iface", "wan 0"),
+        ("--iface", "wan/0"),
+        ("--iface", &"w".repeat(128)),
         ("--window", "0ms"),
         ("--window", "500"),
         ("--budget", "0"),
@@ -187,7 +190,8 @@ fn values_out_of_range_are_wrong_usage() {
         ("--metrics-addr", "9433"),
         ("--interval", "0s"),
     ] {
-        let command = lastack(&["run", "--iface", WAN, option, value]);
+        // An interface may come later, but not one with a name that none can have.
+        let command = lastack(&["run", "--wait", "--iface", WAN, option, value]);
         assert_refused(&topology, command, 2, &[option, value]);
     }
     assert_refused(&topology, run(&[]), 2, &["required"]);

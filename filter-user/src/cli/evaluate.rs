@@ -3,7 +3,7 @@
 //! The command line tells the file; a flag beats the environment, which beats the file, which beats
 //! the default.
 
-use std::{ffi::OsString, path::Path};
+use std::ffi::OsString;
 
 use anyhow::{anyhow, bail};
 use clap::{
@@ -13,7 +13,7 @@ use clap::{
 
 use super::{Cli, Command};
 use crate::{
-    commands::{Contradiction, run},
+    commands::{Contradiction, FileOptions, run},
     config::ConfigFile,
 };
 
@@ -38,7 +38,7 @@ pub(super) fn evaluate(arguments: impl IntoIterator<Item = OsString>) -> Result<
     let mut matches = Cli::command().try_get_matches_from(&arguments)?;
     let mut cli = Cli::from_arg_matches(&matches)?;
     let mut file = None;
-    if let Some(path) = cli.command.config() {
+    if let Some(path) = cli.command.options().and_then(FileOptions::config) {
         let options = run::Arguments::augment_args(clap::Command::new("lastack run"));
         let read = ConfigFile::read(path, &options).map_err(Refusal::Failure)?;
         let name = matches.subcommand_name().unwrap_or_default();
@@ -48,13 +48,12 @@ pub(super) fn evaluate(arguments: impl IntoIterator<Item = OsString>) -> Result<
         file = Some(read);
     }
     refuse_contradiction(&cli, &matches, file.as_ref())?;
-    match (&cli.command, &file) {
-        (Command::Run(run), Some(file)) if run.interfaces().is_empty() => {
-            Err(Refusal::Failure(anyhow!(
-                "{}: no interface to serve: add iface = [\"wan0\"], or give --iface",
-                file.path().display()
-            )))
-        }
+    // `check` without a file looks at default routes, but with one says what `run` would say.
+    match (cli.command.options().map(FileOptions::interfaces), &file) {
+        (Some([]), Some(file)) => Err(Refusal::Failure(anyhow!(
+            "{}: no interface to serve: add iface = [\"wan0\"], or give --iface",
+            file.path().display()
+        ))),
         _ => Ok(cli),
     }
 }
@@ -79,25 +78,11 @@ pub(super) fn run_arguments(
 }
 
 impl Command {
-    fn config(&self) -> Option<&Path> {
+    /// Its options, if they may come from a file.
+    fn options(&self) -> Option<&dyn FileOptions> {
         match self {
-            Self::Run(arguments) => arguments.config(),
-            Self::Check(arguments) => arguments.config(),
-            Self::Demo(_)
-            | Self::Status(_)
-            | Self::Flows(_)
-            | Self::Hosts(_)
-            | Self::Watch(_)
-            | Self::Detach(_)
-            | Self::Completions(_)
-            | Self::Man(_) => None,
-        }
-    }
-
-    fn contradiction(&self) -> Option<Contradiction> {
-        match self {
-            Self::Run(arguments) => arguments.contradiction(),
-            Self::Check(arguments) => arguments.contradiction(),
+            Self::Run(arguments) => Some(&**arguments),
+            Self::Check(arguments) => Some(arguments),
             Self::Demo(_)
             | Self::Status(_)
             | Self::Flows(_)
@@ -116,9 +101,10 @@ fn refuse_contradiction(
     matches: &ArgMatches,
     file: Option<&ConfigFile>,
 ) -> Result<(), Refusal> {
-    let (Some(contradiction), Some((name, matches))) =
-        (cli.command.contradiction(), matches.subcommand())
-    else {
+    let (Some(contradiction), Some((name, matches))) = (
+        cli.command.options().and_then(FileOptions::contradiction),
+        matches.subcommand(),
+    ) else {
         return Ok(());
     };
     let Contradiction { options, message } = contradiction;

@@ -16,7 +16,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use clap::{Args, ValueHint, builder::NonEmptyStringValueParser};
+use clap::{Args, ValueHint};
 use filter_common::wire::Link as Header;
 use netlink_packet_route::AddressFamily;
 
@@ -26,8 +26,9 @@ use self::{
     routes::Routes,
 };
 use super::{
+    FileOptions,
     attaching::{Attaching, Contradiction},
-    is_read,
+    interface_name, is_read,
 };
 use crate::{
     datapath::{DatapathError, Interface},
@@ -64,7 +65,7 @@ pub struct Arguments {
         env = "LASTACK_IFACE",
         hide_env_values = true,
         value_delimiter = ',',
-        value_parser = NonEmptyStringValueParser::new()
+        value_parser = interface_name
     )]
     iface: Vec<String>,
     /// Where the interfaces lead: to the servers (wan) or to the clients (lan)
@@ -89,14 +90,16 @@ pub struct Arguments {
     output: Output,
 }
 
-impl Arguments {
-    /// The file that its options may come from.
-    pub(crate) fn config(&self) -> Option<&Path> {
+impl FileOptions for Arguments {
+    fn config(&self) -> Option<&Path> {
         self.config.as_deref()
     }
 
-    /// Which of the options contradict each other.
-    pub(crate) fn contradiction(&self) -> Option<Contradiction> {
+    fn interfaces(&self) -> &[String] {
+        &self.iface
+    }
+
+    fn contradiction(&self) -> Option<Contradiction> {
         self.attaching.contradiction()
     }
 }

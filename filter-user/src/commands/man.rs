@@ -5,7 +5,7 @@ mod sections;
 use std::{
     fs,
     io::{self, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use anyhow::Context as _;
@@ -34,8 +34,7 @@ pub fn run(arguments: &Arguments, command: Command) -> anyhow::Result<()> {
         is_read(io::stdout().write_all(&page)).context("could not write the manual")?;
         return Ok(());
     };
-    fs::create_dir_all(directory)
-        .with_context(|| format!("cannot make {}", directory.display()))?;
+    make(directory)?;
     let pages = [&command].into_iter().chain(command.get_subcommands());
     for command in pages {
         let path = directory.join(Man::new(command.clone()).get_filename());
@@ -43,6 +42,20 @@ pub fn run(arguments: &Arguments, command: Command) -> anyhow::Result<()> {
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
+}
+
+/// Sees to it that the directory is there. It alone is made: with a slip of the pen in what leads
+/// there, pages would be where nobody looks.
+fn make(directory: &Path) -> anyhow::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir(directory).with_context(|| {
+        format!(
+            "cannot make {}; what leads there has to be there",
+            directory.display()
+        )
+    })
 }
 
 /// One page.

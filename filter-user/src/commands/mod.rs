@@ -9,17 +9,48 @@ pub mod detach;
 mod figures;
 pub mod flows;
 pub mod hosts;
+mod instances;
 pub mod man;
 pub mod run;
 pub mod status;
 mod table;
 pub mod watch;
 
-use std::{io, net::IpAddr, time::Duration};
+use std::{io, net::IpAddr, path::Path, time::Duration};
 
 use ipnet::IpNet;
 
 pub(crate) use self::attaching::Contradiction;
+
+/// Options of a command that may come from a file.
+pub(crate) trait FileOptions {
+    /// The file.
+    fn config(&self) -> Option<&Path>;
+
+    /// The interfaces that they name.
+    fn interfaces(&self) -> &[String];
+
+    /// Which of them contradict each other.
+    fn contradiction(&self) -> Option<Contradiction>;
+}
+
+/// A name that an interface can have, its own or another (`ip link property add altname`).
+fn interface_name(text: &str) -> Result<String, String> {
+    /// Of another; its own has no more than 15.
+    const MOST_OCTETS: usize = 127;
+    if text.is_empty() {
+        return Err("must not be empty".to_owned());
+    }
+    if text.len() > MOST_OCTETS {
+        return Err(format!(
+            "no interface has a name of more than {MOST_OCTETS} octets"
+        ));
+    }
+    if text.contains(|c: char| c == '/' || c.is_whitespace()) {
+        return Err("no interface has a name with a slash or white space".to_owned());
+    }
+    Ok(text.to_owned())
+}
 
 /// A time with its unit, above zero, and no longer than the programs can tell from one that is over.
 fn span(text: &str) -> Result<Duration, String> {

@@ -27,8 +27,8 @@ pub use self::{
     options::Arguments,
 };
 use crate::{
-    control, datapath::Changes, metrics::Metrics, one_sided::OneSided, privilege, server,
-    service::Service, stream::Stream,
+    commands::FileOptions as _, control, datapath::Changes, metrics::Metrics, one_sided::OneSided,
+    privilege, server, service::Service, stream::Stream,
 };
 
 /// Runs the command.
@@ -54,12 +54,19 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     // Before it is looked which interfaces there are.
     let changes = Changes::listen(&settings).context("cannot watch the interfaces")?;
     let datapath = start::attached(arguments, &settings)?;
+    // Later it may not see whose programs there are.
+    let warnings = start::warnings(&datapath);
     // Before anything starts a thread.
     if let Err(error) = privilege::give_up(|| datapath.unserved_counters().is_ok()) {
         warn!("capabilities stay as they are: {error:#}");
     }
     let mut stream = Stream::new(arguments.output);
     let keeper = Keeper::new(&datapath, changes, &mut stream);
+    start::tell_of_takeover(&datapath, &mut stream);
+    for (interface, message) in warnings {
+        warn!("{interface}: {message}");
+        stream.warning(&interface, &message);
+    }
     let datapath = Arc::new(Mutex::new(datapath));
     let (watchers, events) = broadcast::channel(events::BACKLOG);
     let told = Told::by(&datapath, &watchers).inspect_err(|_| {

@@ -63,8 +63,8 @@ pub struct Datapath {
     place: Place,
     /// What an earlier process left, as far as it has not been taken over yet.
     left: Vec<Remembered>,
-    /// Whether an earlier process made what is pinned.
-    took_over: bool,
+    /// Of what lastack an earlier process made what is pinned, if one did.
+    took_over: Option<String>,
     since: Timestamp,
     tables: Arc<Tables>,
 }
@@ -148,7 +148,7 @@ impl Datapath {
             named: Vec::new(),
             place,
             left: Vec::new(),
-            took_over: false,
+            took_over: None,
             since: Timestamp::now(),
             tables,
         })

@@ -42,7 +42,7 @@ impl Datapath {
         compare_sizes(&pins, settings)?;
         let mut datapath = Self::load_at(settings, Place::Pinned(pins), Some(left.secret))?;
         datapath.left = left.interfaces;
-        datapath.took_over = true;
+        datapath.took_over = Some(left.version);
         Ok(datapath)
     }
 
@@ -158,7 +158,7 @@ impl Datapath {
     /// Ends what did not get to be in service: takes off what this process has put on, and leaves
     /// what it had taken over.
     pub fn abandon(&mut self) {
-        if !self.took_over {
+        if self.took_over.is_none() {
             return self.detach().unwrap_or_else(|error| warn!("{error}"));
         }
         let named = self.named.iter().filter(|named| {
@@ -176,6 +176,12 @@ impl Datapath {
     #[must_use]
     pub fn pins(&self) -> Option<&Pins> {
         self.place.pins()
+    }
+
+    /// The version of the lastack whose tables were taken over, if they were.
+    #[must_use]
+    pub fn took_over(&self) -> Option<&str> {
+        self.took_over.as_deref()
     }
 
     /// When it began.

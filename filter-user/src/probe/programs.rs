@@ -24,12 +24,18 @@ pub(crate) struct Program {
 }
 
 /// A filter in a clsact or ingress qdisc.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Filter {
     /// Such as `flower`.
     pub(crate) kind: String,
     /// Of a BPF filter, its program's name.
     pub(crate) name: Option<String>,
+    /// Of a BPF filter, its program's number.
+    pub(crate) program_id: Option<u32>,
+    /// Where it comes among the others.
+    pub(crate) priority: u32,
+    /// Its number among those of its priority.
+    pub(crate) handle: u32,
     /// Whether the hardware does what it says.
     pub(crate) in_hardware: bool,
 }
@@ -120,6 +126,15 @@ fn filter(message: &TcMessage) -> Option<Filter> {
                 None
             }
         }),
+        program_id: options.iter().find_map(|option| {
+            if let TcOption::Bpf(TcFilterBpfOption::ProgId(id)) = option {
+                Some(*id)
+            } else {
+                None
+            }
+        }),
+        priority: message.header.info >> 16,
+        handle: message.header.handle.into(),
         in_hardware: options
             .iter()
             .filter_map(flags)
@@ -184,15 +199,22 @@ mod tests {
 
     #[test]
     fn a_bpf_filter_has_its_program_s_name() {
-        let options = vec![TcOption::Bpf(TcFilterBpfOption::ProgName(
-            "count".to_owned(),
-        ))];
+        let options = vec![
+            TcOption::Bpf(TcFilterBpfOption::ProgName("count".to_owned())),
+            TcOption::Bpf(TcFilterBpfOption::ProgId(7)),
+        ];
         let expected = Filter {
             kind: "bpf".to_owned(),
             name: Some("count".to_owned()),
+            program_id: Some(7),
+            priority: 2,
+            handle: 0x10,
             in_hardware: false,
         };
-        assert_eq!(filter(&message("bpf", options)), Some(expected));
+        let mut message = message("bpf", options);
+        message.header.info = 0x0002_0003;
+        message.header.handle = TcHandle::from(0x10);
+        assert_eq!(filter(&message), Some(expected));
         let mut head = TcMessage::with_index(2);
         head.attributes = vec![TcAttribute::Kind("bpf".to_owned())];
         assert_eq!(filter(&head), None);

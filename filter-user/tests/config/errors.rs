@@ -189,14 +189,16 @@ fn a_file_that_is_not_there_or_not_text_is_one_line() {
 fn without_an_interface_anywhere_the_file_is_told_to_lack_it() {
     let topology = Topology::new().unwrap();
     let file = OwnFile::new("mode = \"monitor\"\niface = []");
-    let stderr = refused(&topology.gateway, &["run", "--config", file.as_str()]);
-    assert_eq!(
-        stderr,
-        format!(
-            "lastack: {}: no interface to serve: add iface = [\"wan0\"], or give --iface\n",
-            file.as_str()
-        )
-    );
+    for command in ["run", "check"] {
+        let stderr = refused(&topology.gateway, &[command, "--config", file.as_str()]);
+        assert_eq!(
+            stderr,
+            format!(
+                "lastack: {}: no interface to serve: add iface = [\"wan0\"], or give --iface\n",
+                file.as_str()
+            )
+        );
+    }
 }
 
 #[test]

@@ -2,12 +2,11 @@
 
 use std::io;
 
-use super::{
-    facts::Facts,
-    hooks::{called, is_ours},
-    report::Finding,
+use super::{facts::Facts, report::Finding};
+use crate::{
+    commands::instances::{called, is_ours},
+    probe::{flowtables::Flowtable, links::Link, programs::Program},
 };
-use crate::probe::{flowtables::Flowtable, links::Link, programs::Program};
 
 pub(super) fn judge(facts: &Facts, flowtables: &io::Result<Vec<Flowtable>>) -> Vec<Finding> {
     [
@@ -184,8 +183,8 @@ mod tests {
     fn filter(kind: &str, in_hardware: bool) -> Filter {
         Filter {
             kind: kind.to_owned(),
-            name: None,
             in_hardware,
+            ..Filter::default()
         }
     }
 

@@ -5,7 +5,11 @@ use std::io;
 use filter_common::wire::Link as Header;
 
 use super::{facts::Facts, ingress, report::Finding};
-use crate::{datapath::Hook, probe::programs::Program, settings::Settings};
+use crate::{
+    commands::instances::{Ours, called, is_ours},
+    datapath::Hook,
+    settings::Settings,
+};
 
 pub(super) fn judge(facts: &Facts, settings: &Settings) -> Vec<Finding> {
     [
@@ -100,46 +104,21 @@ fn egress(facts: &Facts) -> Finding {
 fn instance(facts: &Facts) -> Option<Finding> {
     let tcx = facts.tcx_programs.as_ref().map_or(&[][..], |sides| sides);
     let programs = facts.xdp.iter().chain(tcx.iter().flatten());
-    let running = programs.filter(|program| is_ours(program.name.as_deref()));
-    let running = running.map(called);
     let filters = facts.filters.as_ref().map_or(&[][..], |sides| sides);
-    let filters = filters.iter().flatten();
-    let filters: Vec<_> = filters.filter_map(|filter| filter.name.clone()).collect();
-    let left: Vec<_> = filters
-        .into_iter()
-        .filter(|name| is_ours(Some(name)))
-        .collect();
-    let remedy = if left.is_empty() {
+    let there = Ours::among(programs, filters.iter().flatten());
+    let remedy = if there.filters.is_empty() {
         "stop that one first".to_owned()
     } else {
         let name = &facts.link.name;
         format!("stop that one first; was it killed, `tc qdisc del dev {name} clsact`")
     };
-    let all: Vec<_> = running.chain(left).collect();
-    (!all.is_empty()).then(|| {
-        let message = format!("another lastack is there: {}", all.join(", "));
-        Finding::warning("instance", message, remedy)
-    })
-}
-
-/// Whether a program is lastack's, by its name.
-pub(super) fn is_ours(name: Option<&str>) -> bool {
-    name.is_some_and(|name| name.starts_with("lastack_"))
-}
-
-/// A program as a person looks for it.
-pub(super) fn called(program: &Program) -> String {
-    let Program { id, name } = program;
-    match name.as_deref() {
-        Some(name) if !name.is_empty() => format!("{name} (id {id})"),
-        _ => format!("program {id}"),
-    }
+    (!there.is_empty()).then(|| Finding::warning("instance", there.to_string(), remedy))
 }
 
 #[cfg(test)]
 mod tests {
     use super::{super::report::Status, *};
-    use crate::probe::programs::Filter;
+    use crate::probe::programs::{Filter, Program};
 
     fn program(name: &str) -> Program {
         Program {
@@ -152,7 +131,7 @@ mod tests {
         Filter {
             kind: "bpf".to_owned(),
             name: Some(name.to_owned()),
-            in_hardware: false,
+            ..Filter::default()
         }
     }
 

@@ -2,12 +2,9 @@
 
 use filter_common::wire::Link as Header;
 
-use super::{
-    facts::Facts,
-    hooks::{called, is_ours},
-    report::Finding,
-};
+use super::{facts::Facts, report::Finding};
 use crate::{
+    commands::instances::{called, is_ours},
     datapath::{DatapathError, Hook},
     probe::programs::Program,
     settings::{Ingress, Settings, XdpMode},

@@ -11,8 +11,8 @@ use super::options::Arguments;
 pub struct OptionChanges {
     /// What can be applied to a running instance.
     pub applied: Vec<OptionChange>,
-    /// The options that are fixed while an instance runs; their new values wait for the next.
-    pub needs_restart: Vec<&'static str>,
+    /// What is fixed while an instance runs, and waits for the next.
+    pub needs_restart: Vec<OptionChange>,
 }
 
 /// An option with another value.
@@ -38,15 +38,16 @@ impl Arguments {
             if old.text == new.text {
                 continue;
             }
-            if old.is_fixed {
-                changes.needs_restart.push(old.option);
+            let list = if old.is_fixed {
+                &mut changes.needs_restart
             } else {
-                changes.applied.push(OptionChange {
-                    option: old.option,
-                    old: old.text,
-                    new: new.text,
-                });
-            }
+                &mut changes.applied
+            };
+            list.push(OptionChange {
+                option: old.option,
+                old: old.text,
+                new: new.text,
+            });
         }
         changes
     }
@@ -228,7 +229,12 @@ mod tests {
         ] {
             let changes = options(&[]).changes(&options(&[flag]));
             let option = flag.trim_start_matches('-').split('=').next().unwrap();
-            assert_eq!(changes.needs_restart, [option]);
+            let names: Vec<_> = changes
+                .needs_restart
+                .iter()
+                .map(|fixed| fixed.option)
+                .collect();
+            assert_eq!(names, [option]);
             assert!(changes.applied.is_empty(), "{flag}");
         }
     }

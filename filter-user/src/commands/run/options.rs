@@ -10,14 +10,15 @@ use std::{
 
 use clap::{
     ArgAction, Args, ValueEnum, ValueHint,
-    builder::{BoolishValueParser, NonEmptyStringValueParser, RangedU64ValueParser},
+    builder::{BoolishValueParser, RangedU64ValueParser},
 };
 use ipnet::IpNet;
 
 use crate::{
     commands::{
+        FileOptions,
         attaching::{Attaching, Contradiction},
-        prefix, span,
+        interface_name, prefix, span,
     },
     instance::InstanceName,
     settings::{Closer, LogDecisions, Mode, Role, Settings},
@@ -46,7 +47,7 @@ pub struct Arguments {
         env = "LASTACK_IFACE",
         hide_env_values = true,
         value_delimiter = ',',
-        value_parser = NonEmptyStringValueParser::new()
+        value_parser = interface_name
     )]
     pub(super) iface: Vec<String>,
     /// A TOML file of these options, by their long names: window = "500ms"; flags and the
@@ -222,22 +223,21 @@ impl fmt::Display for MetricsAddress {
     }
 }
 
-impl Arguments {
-    /// The file that its options may come from.
-    pub(crate) fn config(&self) -> Option<&Path> {
+impl FileOptions for Arguments {
+    fn config(&self) -> Option<&Path> {
         self.config.as_deref()
     }
 
-    /// The interfaces to serve.
-    pub(crate) fn interfaces(&self) -> &[String] {
+    fn interfaces(&self) -> &[String] {
         &self.iface
     }
 
-    /// Which of the options contradict each other.
-    pub(crate) fn contradiction(&self) -> Option<Contradiction> {
+    fn contradiction(&self) -> Option<Contradiction> {
         self.attaching.contradiction()
     }
+}
 
+impl Arguments {
     /// What the programs are to do.
     pub(super) fn settings(&self) -> Settings {
         Settings {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use log::{info, warn};
 
-use super::{Arguments, OptionChanges};
+use super::{Arguments, OptionChange, OptionChanges};
 use crate::{cli, datapath::Datapath, stream::Stream};
 
 /// What an instance was asked to do, first and last.
@@ -32,8 +32,8 @@ impl<'a> Asked<'a> {
     pub(super) fn reload(&mut self, datapath: &mut Datapath, stream: &mut Stream) -> bool {
         match self.apply(datapath) {
             Ok((changes, has_replaced)) => {
-                for option in &changes.needs_restart {
-                    warn!("{option} is another now; that takes effect with the next start");
+                for change in &changes.needs_restart {
+                    warn!("{}", postponed(change));
                 }
                 info!("reloaded: {}", Listed(&changes));
                 stream.reloaded(&changes);
@@ -64,6 +64,21 @@ impl<'a> Asked<'a> {
     }
 }
 
+/// What is said of an option that cannot change while an instance runs.
+fn postponed(change: &OptionChange) -> String {
+    format!(
+        "{} is {} now, and {} is at work; that takes effect with the next start",
+        change.option,
+        value(&change.new),
+        value(&change.old)
+    )
+}
+
+/// A value for people.
+fn value(text: &str) -> &str {
+    if text.is_empty() { "none" } else { text }
+}
+
 /// Changes as one line.
 struct Listed<'a>(&'a OptionChanges);
 
@@ -74,13 +89,30 @@ impl fmt::Display for Listed<'_> {
         }
         for (number, change) in self.0.applied.iter().enumerate() {
             let separator = if number == 0 { "" } else { ", " };
-            let value = |text: &str| match text {
-                "" => "none".to_owned(),
-                text => text.to_owned(),
-            };
             let (old, new) = (value(&change.old), value(&change.new));
             write!(f, "{separator}{} {old} -> {new}", change.option)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_to_wait_is_told_with_both_values() {
+        let change = |option, old: &str, new: &str| {
+            postponed(&OptionChange {
+                option,
+                old: old.to_owned(),
+                new: new.to_owned(),
+            })
+        };
+        assert_eq!(
+            change("max-flows", "65536", "5"),
+            "max-flows is 5 now, and 65536 is at work; that takes effect with the next start"
+        );
+        assert!(change("config", "a.toml", "").starts_with("config is none now, and a.toml is"));
     }
 }

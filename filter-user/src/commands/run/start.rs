@@ -3,11 +3,14 @@
 use std::net::{SocketAddr, TcpListener};
 
 use anyhow::Context as _;
+use log::{info, warn};
 
 use super::options::{Arguments, MetricsAddress};
 use crate::{
+    commands::instances::beside,
     datapath::{Datapath, DatapathError, Pins},
     settings::Settings,
+    stream::Stream,
 };
 
 /// Where metrics are to be served, if they are.
@@ -30,6 +33,39 @@ pub(super) fn attached(
             datapath.abandon();
             Err(error)
         }
+    }
+}
+
+/// What is wrong with interfaces that are served all the same.
+pub(super) fn warnings(datapath: &Datapath) -> Vec<(String, String)> {
+    let attachments = datapath.attachments().into_iter();
+    let warnings = attachments
+        .filter_map(|attachment| Some((attachment.interface.clone(), beside(&attachment)?)));
+    warnings.collect()
+}
+
+/// Says what was taken over from an earlier process, if anything was.
+pub(super) fn tell_of_takeover(datapath: &Datapath, stream: &mut Stream) {
+    let (Some(version), Some(pins)) = (datapath.took_over(), datapath.pins()) else {
+        return;
+    };
+    let directory = pins.directory();
+    let policy = datapath.configuration().policy();
+    match datapath.tables().count_flows(&policy) {
+        Ok(flows) => {
+            let connections = if flows == 1 {
+                "connection"
+            } else {
+                "connections"
+            };
+            info!(
+                "took over {flows} closing {connections} and the counters of lastack {version}, \
+                 pinned in {}",
+                directory.display()
+            );
+            stream.taken_over(flows, version, directory);
+        }
+        Err(error) => warn!("{error}"),
     }
 }
 

@@ -31,7 +31,8 @@ impl Told {
         let mut loaded = lock(datapath);
         if loaded.settings().log_decisions != LogDecisions::Off {
             let (stop, stopped) = watch::channel(());
-            told.decisions = Some((stop, log_decisions(&mut loaded, stopped)?));
+            let names = events::names(Arc::clone(datapath));
+            told.decisions = Some((stop, log_decisions(&mut loaded, names, stopped)?));
         }
         if let Some(events) = loaded.take_events()? {
             let names = events::names(Arc::clone(datapath));
