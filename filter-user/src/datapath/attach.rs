@@ -12,22 +12,21 @@ use aya::{
         tc::{NlOptions, SchedClassifierLink, TcAttachOptions},
         xdp::XdpLink,
     },
-    util::KernelVersion,
 };
 use filter_common::wire::Link;
 use log::debug;
-use serde::{Deserialize, Serialize};
 
 use super::{
     DatapathError,
     clsact::{self, Clsact},
     driver::driver,
     error::kernel_answer,
+    hook::{Hook, tc_name, uses_tcx, xdp_name},
     interface::Interface,
     pins::Pins,
     unpin::unpin,
 };
-use crate::settings::{Ingress, Settings, TcMode, XdpMode};
+use crate::settings::{Ingress, Settings, XdpMode};
 
 /// The priority in clsact before which there is none. Of programs that share it, the one that came
 /// last runs first.
@@ -38,88 +37,6 @@ const CLSACT_LAST: u16 = 65_000;
 
 /// How many hooks an interface is served by: one in each direction.
 const HOOKS: usize = 2;
-
-/// A hook that a program is attached to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Hook {
-    /// XDP in the driver.
-    XdpNative,
-    /// XDP behind the driver.
-    XdpGeneric,
-    /// TCX, arriving packets.
-    TcxIngress,
-    /// TCX, leaving packets.
-    TcxEgress,
-    /// The clsact qdisc, arriving packets.
-    ClsactIngress,
-    /// The clsact qdisc, leaving packets.
-    ClsactEgress,
-}
-
-impl Hook {
-    /// Its name in logs and metrics.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::XdpNative => "xdp-native",
-            Self::XdpGeneric => "xdp-generic",
-            Self::TcxIngress => "tcx-ingress",
-            Self::TcxEgress => "tcx-egress",
-            Self::ClsactIngress => "clsact-ingress",
-            Self::ClsactEgress => "clsact-egress",
-        }
-    }
-
-    /// All of them.
-    const ALL: [Self; 6] = [
-        Self::XdpNative,
-        Self::XdpGeneric,
-        Self::TcxIngress,
-        Self::TcxEgress,
-        Self::ClsactIngress,
-        Self::ClsactEgress,
-    ];
-
-    /// The hook that is called this.
-    pub(super) fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|hook| hook.as_str() == name)
-    }
-
-    /// Where a filter in clsact is that sees this direction.
-    pub(super) fn of_filter(side: TcAttachType) -> Self {
-        if side == TcAttachType::Ingress {
-            Self::ClsactIngress
-        } else {
-            Self::ClsactEgress
-        }
-    }
-
-    /// Whether what is attached there is a link, which the kernel takes off when nobody holds it.
-    pub(super) const fn is_link(self) -> bool {
-        !matches!(self, Self::ClsactIngress | Self::ClsactEgress)
-    }
-
-    /// Which direction it sees.
-    pub(super) const fn side(self) -> TcAttachType {
-        match self {
-            Self::XdpNative | Self::XdpGeneric | Self::TcxIngress | Self::ClsactIngress => {
-                TcAttachType::Ingress
-            }
-            Self::TcxEgress | Self::ClsactEgress => TcAttachType::Egress,
-        }
-    }
-
-    /// The program for it.
-    fn program(self, link: Link) -> &'static str {
-        match self {
-            Self::XdpNative | Self::XdpGeneric => xdp_name(),
-            Self::TcxIngress | Self::TcxEgress | Self::ClsactIngress | Self::ClsactEgress => {
-                tc_name(self.side(), link)
-            }
-        }
-    }
-}
 
 /// One program on one hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -366,15 +283,6 @@ impl Attaching<'_> {
     }
 }
 
-/// Whether TC is attached by links rather than by filters in clsact.
-pub(crate) fn uses_tcx(mode: TcMode) -> bool {
-    match mode {
-        TcMode::Auto => kernel_has(6, 6),
-        TcMode::Tcx => true,
-        TcMode::Clsact => false,
-    }
-}
-
 /// Last at egress, where packets are as they leave, and first at ingress.
 fn attach_tcx(
     program: &mut SchedClassifier,
@@ -436,10 +344,6 @@ fn attach_as(
         .map_err(kernel_answer)
 }
 
-fn kernel_has(major: u8, minor: u8) -> bool {
-    KernelVersion::current().is_ok_and(|current| current >= KernelVersion::new(major, minor, 0))
-}
-
 /// Why native XDP cannot be had here, if the error says that rather than that something is
 /// wrong.
 fn why_no_xdp(error: &DatapathError) -> Option<String> {
@@ -450,26 +354,6 @@ fn why_no_xdp(error: &DatapathError) -> Option<String> {
             .then(|| format!("its driver ({driver}) takes none now: {error}"));
     }
     matches!(error, DatapathError::XdpBusy(_)).then(|| "it has an XDP program already".to_owned())
-}
-
-/// The TC program for one side of an interface.
-pub(super) fn tc_name(side: TcAttachType, link: Link) -> &'static str {
-    match (side, link) {
-        (TcAttachType::Ingress, Link::Ethernet) => "lastack_ingress",
-        (TcAttachType::Ingress, Link::Ip) => "lastack_ingress_ip",
-        (_, Link::Ethernet) => "lastack_egress",
-        (_, Link::Ip) => "lastack_egress_ip",
-    }
-}
-
-/// The XDP program for this kernel.
-pub(super) fn xdp_name() -> &'static str {
-    // Multi-buffer frames came with 5.18.
-    if kernel_has(5, 18) {
-        "lastack_xdp_mb"
-    } else {
-        "lastack_xdp"
-    }
 }
 
 /// Has the kernel verify those of these programs that it did not verify before. Side by side,

@@ -6,7 +6,7 @@ use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
 use rtnetlink::MulticastGroup;
 use tokio::io::{Interest, unix::AsyncFd};
 
-use super::attach::uses_tcx;
+use super::hook::uses_tcx;
 use crate::settings::Settings;
 
 /// Says that something changed, not what: the kernel drops messages where nobody reads them in

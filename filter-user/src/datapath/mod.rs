@@ -8,6 +8,7 @@ pub(crate) mod clsact;
 pub(crate) mod driver;
 mod error;
 mod events;
+mod hook;
 mod interface;
 pub mod left;
 mod load;
@@ -27,27 +28,28 @@ use aya::Ebpf;
 use filter_common::policy::{Configuration, INTERFACE_PROBES, MOST_INTERFACES, UNSERVED};
 use log::warn;
 
+pub use self::{
+    attach::Attached,
+    changes::Changes,
+    clock::Clock,
+    error::DatapathError,
+    events::Events,
+    hook::Hook,
+    interface::{Condition, Interface, LinkState},
+    load::{OBJECT, TELLING_OBJECT},
+    pins::Pins,
+    presence::{Loss, Presence},
+    tables::{Query, Tables},
+};
 use self::{
     attach::Links,
     pins::{PrivatePins, SHARED},
     record::Remembered,
 };
 pub(crate) use self::{
-    attach::uses_tcx,
     error::kernel_answer,
+    hook::uses_tcx,
     load::{is_realtime, missing_capabilities},
-};
-pub use self::{
-    attach::{Attached, Hook},
-    changes::Changes,
-    clock::Clock,
-    error::DatapathError,
-    events::Events,
-    interface::{Condition, Interface, LinkState},
-    load::{OBJECT, TELLING_OBJECT},
-    pins::Pins,
-    presence::{Loss, Presence},
-    tables::{Query, Tables},
 };
 use crate::{counters::Counters, report::Timestamp, settings::Settings};
 

@@ -5,8 +5,9 @@ use filter_common::wire::Link;
 
 use super::{
     Datapath, DatapathError,
-    attach::{load, tc_name, typed, xdp_name},
+    attach::{load, typed},
     error::kernel_answer,
+    hook::{tc_name, xdp_name},
 };
 
 impl Datapath {
