@@ -31,9 +31,10 @@ impl Datapath {
         pins.prepare()?;
         let namespace = record::namespace()?;
         let Some(left) = Record::read(&pins)? else {
-            let datapath = Self::load_at(settings, Place::Pinned(pins), None)?;
-            datapath.remember()?;
-            return Ok(datapath);
+            let fresh = Self::load_at(settings, Place::Pinned(pins.clone()), None);
+            let fresh = fresh.and_then(|datapath| datapath.remember().map(|()| datapath));
+            // What went wrong first is what has to be said.
+            return fresh.inspect_err(|_| drop(pins.remove_all()));
         };
         if left.namespace != namespace {
             return Err(DatapathError::OtherNamespace(pins.directory().to_owned()));
