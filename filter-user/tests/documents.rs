@@ -12,6 +12,7 @@ use std::{
 };
 
 use clap::error::ErrorKind;
+use filter_common::Reason;
 use filter_user::{
     cli,
     lab::topology::{Topology, WAN},
@@ -219,6 +220,17 @@ fn metrics_are_those_that_documents_name_and_all_are_named() {
     let operations = documents.iter().find(is_operations).unwrap().metrics();
     for family in families {
         assert!(operations.contains(family), "{family} is not explained");
+    }
+}
+
+#[test]
+fn every_reason_is_explained() {
+    let documents = Document::all();
+    let is_operations = |document: &&Document| document.path.ends_with("docs/operations.md");
+    let operations = &documents.iter().find(is_operations).unwrap().text;
+    for reason in Reason::ALL.into_iter().filter(|reason| reason.is_counted()) {
+        let name = format!("`{}`", reason.as_str());
+        assert!(operations.contains(&name), "{name} is not explained");
     }
 }
 
