@@ -32,6 +32,15 @@ fn patient(connections: u16) -> Plan {
     }
 }
 
+/// As quick as a client of the lab can be.
+fn hasty(connections: u16) -> Plan {
+    Plan {
+        spurious_ack_after: Some(Duration::from_millis(200)),
+        reading: Duration::from_millis(400),
+        ..patient(connections)
+    }
+}
+
 fn start(network: &Network, file: &OwnFile, more: &[&str]) -> Instance {
     let options = [&["--config", file.as_str()], more].concat();
     Instance::start(&network.topology.gateway, &[WAN], &options)
@@ -106,11 +115,7 @@ fn a_close_that_was_seen_in_monitor_mode_is_cured_in_enforce_mode() {
 fn reloads_under_load_let_no_spurious_ack_through() {
     let mut network = Network::new();
     let mut client = network.client();
-    let plan = Plan {
-        spurious_ack_after: Some(Duration::from_millis(200)),
-        reading: Duration::from_millis(400),
-        ..patient(48)
-    };
+    let plan = hasty(48);
     let file = OwnFile::new("budget = 3\n");
     let instance = start(&network, &file, &[]);
     let done = AtomicBool::new(false);
@@ -142,11 +147,7 @@ fn reloads_under_load_let_no_spurious_ack_through() {
 fn scope_changes_too() {
     let mut network = Network::new();
     let mut client = network.client();
-    let plan = Plan {
-        spurious_ack_after: Some(Duration::from_millis(200)),
-        reading: Duration::from_millis(400),
-        ..patient(8)
-    };
+    let plan = hasty(8);
     let mut run = || client.run(&plan, &mut |_| {}).unwrap();
     let file = OwnFile::new("port = [1]\n");
     let instance = start(&network, &file, &[]);
@@ -215,11 +216,7 @@ fn without_a_configuration_file_a_hangup_ends_it() {
 fn events_and_decisions_go_on_when_only_the_interval_has_changed() {
     let mut network = Network::new();
     let mut client = network.client();
-    let plan = Plan {
-        spurious_ack_after: Some(Duration::from_millis(200)),
-        reading: Duration::from_millis(400),
-        ..patient(8)
-    };
+    let plan = hasty(8);
     let file = OwnFile::new("events = true\nlog-decisions = \"all\"\n");
     let instance = start(&network, &file, &[]);
     let text = "events = true\nlog-decisions = \"all\"\ninterval = \"1h\"\n";

@@ -9,13 +9,12 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
-use filter_common::{Policy, Reason};
+use filter_common::Policy;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::{lock, options::Arguments};
 use crate::{
     control::{Source, by_option, protocol::FlowsQuery},
-    counters::Counters,
     datapath::{Datapath, DatapathError, Query, Tables},
     instance::InstanceName,
     report::{Detached, Event, Flows, HookStatus, Hosts, InterfaceStatus, Status},
@@ -228,16 +227,8 @@ fn interfaces(datapath: &Datapath) -> Result<Vec<InterfaceStatus>, DatapathError
             losses: presence.losses,
             spurious_acks_dropped: counters.dropped_acks(),
             spurious_acks_observed: counters.observed_acks(),
-            packets: packets(&counters),
+            packets: counters.by_name(),
         }
     };
     Ok(datapath.presences().into_iter().map(status).collect())
-}
-
-fn packets(counters: &Counters) -> BTreeMap<String, u64> {
-    Reason::ALL
-        .into_iter()
-        .filter(|reason| reason.is_counted())
-        .map(|reason| (reason.as_str().to_owned(), counters.of(reason)))
-        .collect()
 }
