@@ -1,0 +1,43 @@
+//! Captures become packets: pcap and pcapng, compressed or not, from a file or a stream.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// When a packet was captured: nanoseconds since 1970-01-01 00:00 UTC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time(pub u64);
+
+impl Time {
+    /// The time from `earlier` to `self`; zero where the clock ran backwards.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl From<Time> for SystemTime {
+    fn from(time: Time) -> Self {
+        UNIX_EPOCH + Duration::from_nanos(time.0)
+    }
+}
+
+/// The type of link-layer header that packets begin with, by the registry of
+/// <https://www.tcpdump.org/linktypes.html>.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LinkType(pub u16);
+
+/// One packet of a capture.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet<'a> {
+    /// From 1, as Wireshark counts frames.
+    pub number: u64,
+    /// When it was captured.
+    pub time: Time,
+    /// What its octets begin with.
+    pub link: LinkType,
+    /// Which of the capture's interfaces it was captured on, from 0; over all sections.
+    pub interface: u32,
+    /// What was captured of it.
+    pub data: &'a [u8],
+    /// Octets that it had on the wire.
+    pub wire_len: usize,
+}
