@@ -1,5 +1,5 @@
-//! Measurements that take long and prove something by figures: `cargo xtask bench` and
-//! `cargo xtask loss` call it.
+//! Measurements that take long and prove something by figures, and captures that tests read:
+//! `cargo xtask bench`, `cargo xtask loss` and `cargo xtask record` call it.
 
 mod document;
 mod effect;
@@ -8,6 +8,7 @@ mod forwarding;
 mod loss;
 mod machine;
 mod programs;
+mod record;
 mod rivals;
 mod statistics;
 
@@ -30,6 +31,7 @@ enum Measurement {
     Forwarding(forwarding::Arguments),
     Loss(loss::Arguments),
     Programs(programs::Arguments),
+    Record(record::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         Measurement::Forwarding(arguments) => forwarding::run(&arguments),
         Measurement::Loss(arguments) => loss::run(&arguments),
         Measurement::Programs(arguments) => programs::run(&arguments),
+        Measurement::Record(arguments) => record::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

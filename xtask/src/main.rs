@@ -15,6 +15,7 @@ mod loss;
 mod machine;
 mod model;
 mod process;
+mod record;
 mod setup;
 mod test;
 mod toolchain;
@@ -53,6 +54,8 @@ enum Verb {
     Loss(loss::Arguments),
     /// Measures what packets, flows and a start cost (docs/performance.md)
     Bench(bench::Arguments),
+    /// Records the captures that the tests of `lastack analyze` read, in the lab
+    Record(record::Arguments),
     /// Compares how large the packet programs are with docs/footprint.txt
     Footprint(footprint::Arguments),
     /// Checks format, clippy (host and BPF target), documentation and footprint
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Verb::Fuzz(arguments) => fuzz::run(&arguments),
         Verb::Loss(arguments) => loss::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments),
+        Verb::Record(arguments) => record::run(&arguments),
         Verb::Footprint(arguments) => footprint::run(&arguments),
         Verb::Lint => lint::run(),
         Verb::Ci => ci::run(),

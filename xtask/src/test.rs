@@ -21,12 +21,13 @@ pub(crate) struct Arguments {
 }
 
 /// What the tests run, most of it for real traffic.
-const TOOLS: [Tool; 13] = [
+const TOOLS: [Tool; 14] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("nft", "nftables"),
     ("bpftool", "bpftool"),
     ("tcpdump", "tcpdump"),
+    ("tshark", "tshark"),
     ("curl", "curl"),
     ("iperf3", "iperf3"),
     ("nginx", "nginx-light"),
