@@ -2,7 +2,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// When a packet was captured: nanoseconds since 1970-01-01 00:00 UTC.
+use serde::{Serialize, Serializer};
+
+/// When a packet was captured: nanoseconds since 1970-01-01 00:00 UTC. In JSON as RFC 3339.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(pub u64);
 
@@ -17,6 +19,12 @@ impl Time {
 impl From<Time> for SystemTime {
     fn from(time: Time) -> Self {
         UNIX_EPOCH + Duration::from_nanos(time.0)
+    }
+}
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_rfc3339_nanos((*self).into()))
     }
 }
 
