@@ -13,7 +13,7 @@ use filter_common::{
 
 use crate::{
     capture::Time,
-    closing::{Closing, Event},
+    closing::{At, Closing, Event},
     connections::{Connections, Lifetimes},
     copies::{Seen, Share, Sighting},
     filter::Filter,
@@ -62,13 +62,6 @@ pub struct Analyzer {
     skipped_links: BTreeMap<&'static str, u64>,
     last: Time,
     report: Report,
-}
-
-/// One packet on its way through the analysis.
-#[derive(Clone, Copy)]
-struct At {
-    frame: u64,
-    time: Time,
 }
 
 impl Options {
@@ -211,7 +204,7 @@ impl Analyzer {
                 return Judged::LeftOut;
             }
         }
-        let judged = closing.judge(end, &segment, at.frame, at.time, &self.policy);
+        let judged = closing.judge(end, &segment, at, &self.policy);
         let mut judgement = Judgement {
             reason: judged.reason,
             direction: (judged.reason != Reason::NoFlow).then_some(judged.direction),

@@ -48,7 +48,15 @@ struct Course {
     has_closed: bool,
 }
 
-/// An ACK that nothing asked for.
+/// One frame of the capture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct At {
+    /// From 1.
+    pub(crate) frame: u64,
+    pub(crate) time: Time,
+}
+
+/// An ACK that nothing asked for, and the number that a reset of it has.
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
     ack: SeqNum,
@@ -134,16 +142,9 @@ impl Closing {
     }
 
     /// Judges a segment.
-    pub(crate) fn judge(
-        &mut self,
-        end: End,
-        segment: &Segment,
-        frame: u64,
-        time: Time,
-        policy: &Policy,
-    ) -> Judged {
+    pub(crate) fn judge(&mut self, end: End, segment: &Segment, at: At, policy: &Policy) -> Judged {
         let [likely, other] = [self.first, self.first.other()]
-            .map(|client| self.judge_as(client, end, segment, frame, time, policy));
+            .map(|client| self.judge_as(client, end, segment, at, policy));
         let is_other = likely.event == Event::None && other.event != Event::None
             || likely.reason == Reason::NoFlow;
         if is_other { other } else { likely }
@@ -154,11 +155,10 @@ impl Closing {
         client: End,
         end: End,
         segment: &Segment,
-        frame: u64,
-        time: Time,
+        at: At,
         policy: &Policy,
     ) -> Judged {
-        let now = ticks(time);
+        let now = ticks(at.time);
         let direction = end.direction(client);
         let mut judged = Judged {
             client,
@@ -182,7 +182,7 @@ impl Closing {
         judged.event = match (direction, before) {
             (_, None) => Event::None,
             (Direction::FromClient, Some(flow)) => {
-                self.of_client(client, &flow, after, segment, decision.reason, frame, time)
+                self.of_client(client, &flow, after, segment, decision.reason, at)
             }
             (Direction::FromServer, Some(flow)) => {
                 self.of_server(client, &flow, after, segment, decision.reason)
@@ -198,8 +198,7 @@ impl Closing {
         after: Option<Flow>,
         segment: &Segment,
         reason: Reason,
-        frame: u64,
-        time: Time,
+        At { frame, time }: At,
     ) -> Event {
         let was_closed = before.phase() == Phase::Closed;
         let is_closed = after.is_some_and(|flow| flow.phase() == Phase::Closed);

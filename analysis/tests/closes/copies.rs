@@ -86,17 +86,17 @@ fn numbers_that_are_rewritten_on_the_way_leave_the_connection_out() {
     outside.initial[0] = 1_234_567;
     let mut tape = Tape::v4();
     // As captured on both sides of a firewall that gives the client other numbers.
-    for from in [
-        shot(Client, 5.0, FIN | ACK, 101, 1, 0),
-        shot(Server, 9.0, FIN | ACK, 1, 102, 0),
-        shot(Client, 10.0, ACK, 102, 2, 0),
-        shot(Client, 210.0, ACK, 102, 2, 0),
+    for (id, from) in [
+        (1, shot(Client, 5.0, FIN | ACK, 101, 1, 0)),
+        (2, shot(Server, 9.0, FIN | ACK, 1, 102, 0)),
+        (3, shot(Client, 10.0, ACK, 102, 2, 0)),
+        (4, shot(Client, 210.0, ACK, 102, 2, 0)),
     ] {
-        let id = Some(from.seq as u16 + from.at as u16);
+        let id = Some(id);
         let mut first = inside.clone();
-        first.skip(13).shoot(Shot { id, ..from.clone() });
+        first.skip(13).shoot(&Shot { id, ..from.clone() });
         let mut second = outside.clone();
-        second.shoot(Shot {
+        second.shoot(&Shot {
             id,
             hops: 63,
             at: from.at + 0.05,

@@ -92,7 +92,7 @@ fn a_scan_of_more_than_can_be_remembered_forgets_the_scan_first() {
     let mut analyzer = analysis::Analyzer::new(&options());
     kb.judge(&mut analyzer);
     let mut scan = Tape::between("203.0.113.9:1", "10.0.0.2:1025");
-    scan.shoot(shot(Client, 20.0, SYN, 0, 0, 0));
+    scan.shoot(&shot(Client, 20.0, SYN, 0, 0, 0));
     let [(time, frame)] = scan.frames() else {
         unreachable!("one frame")
     };
@@ -122,7 +122,7 @@ fn connections_are_forgotten_when_they_are_over() {
         tape.client.set_port(1000 + minute);
         tape.clear();
         for tick in 0..10 {
-            tape.shoot(shot(Client, at + f64::from(tick), SYN, 0, 0, 0));
+            tape.shoot(&shot(Client, at + f64::from(tick), SYN, 0, 0, 0));
         }
         tape.judge(&mut analyzer);
         most = most.max(analyzer.open_connections());

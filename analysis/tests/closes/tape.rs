@@ -70,7 +70,7 @@ pub(crate) fn options() -> Options {
         budget: 3,
         closer: Closer::Client,
         half_closed_lifetime: Duration::from_hours(1),
-        closed_lifetime: Duration::from_secs(240),
+        closed_lifetime: Duration::from_mins(4),
         filter: Filter::default(),
         most_findings: 1000,
     }
@@ -95,7 +95,7 @@ impl Tape {
         }
     }
 
-    pub(crate) fn shoot(&mut self, shot: Shot) -> &mut Self {
+    pub(crate) fn shoot(&mut self, shot: &Shot) -> &mut Self {
         let (source, destination, own, other) = match shot.from {
             Client => (self.client, self.server, 0, 1),
             Server => (self.server, self.client, 1, 0),
@@ -163,30 +163,30 @@ impl Tape {
 
     /// The handshake and a request of 100 octets: the client is at 101, the server at 1.
     pub(crate) fn open(&mut self) -> &mut Self {
-        self.shoot(shot(Client, 0.0, SYN, 0, 0, 0))
-            .shoot(shot(Server, 1.0, SYN | ACK, 0, 1, 0))
-            .shoot(shot(Client, 2.0, ACK, 1, 1, 0))
-            .shoot(shot(Client, 3.0, PSH | ACK, 1, 1, 100))
-            .shoot(shot(Server, 4.0, ACK, 1, 101, 0))
+        self.shoot(&shot(Client, 0.0, SYN, 0, 0, 0))
+            .shoot(&shot(Server, 1.0, SYN | ACK, 0, 1, 0))
+            .shoot(&shot(Client, 2.0, ACK, 1, 1, 0))
+            .shoot(&shot(Client, 3.0, PSH | ACK, 1, 1, 100))
+            .shoot(&shot(Server, 4.0, ACK, 1, 101, 0))
     }
 
     /// The client's FIN, a response of 500 octets, the server's FIN: Fc is 102, Fs 502.
     pub(crate) fn fins(&mut self) -> &mut Self {
-        self.shoot(shot(Client, 5.0, FIN | ACK, 101, 1, 0))
-            .shoot(shot(Server, 6.0, ACK, 1, 102, 0))
-            .shoot(shot(Server, 7.0, PSH | ACK, 1, 102, 500))
-            .shoot(shot(Client, 8.0, ACK, 102, 501, 0))
-            .shoot(shot(Server, 9.0, FIN | ACK, 501, 102, 0))
+        self.shoot(&shot(Client, 5.0, FIN | ACK, 101, 1, 0))
+            .shoot(&shot(Server, 6.0, ACK, 1, 102, 0))
+            .shoot(&shot(Server, 7.0, PSH | ACK, 1, 102, 500))
+            .shoot(&shot(Client, 8.0, ACK, 102, 501, 0))
+            .shoot(&shot(Server, 9.0, FIN | ACK, 501, 102, 0))
     }
 
     /// The client's ACK of the server's FIN.
     pub(crate) fn ack(&mut self, at: f64) -> &mut Self {
-        self.shoot(shot(Client, at, ACK, 102, 502, 0))
+        self.shoot(&shot(Client, at, ACK, 102, 502, 0))
     }
 
     /// What such an ACK draws.
     pub(crate) fn reset(&mut self, at: f64) -> &mut Self {
-        self.shoot(Shot {
+        self.shoot(&Shot {
             id: Some(0),
             ..shot(Server, at, RST, 502, 0, 0)
         })
