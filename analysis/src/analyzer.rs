@@ -12,7 +12,7 @@ use filter_common::{
 };
 
 use crate::{
-    capture::Time,
+    capture::{Packet, Time, link},
     closing::{At, Closing, Event},
     connections::{Connections, Lifetimes},
     copies::{Seen, Share, Sighting},
@@ -100,6 +100,14 @@ impl Analyzer {
         }
     }
 
+    /// Judges a packet of a capture.
+    pub fn packet(&mut self, packet: &Packet<'_>) -> Judged {
+        match link::view(packet) {
+            Ok((view, link)) => self.frame(packet.number, packet.time, link, &view),
+            Err(unsupported) => self.skip(packet.time, unsupported.as_str()),
+        }
+    }
+
     /// Judges the bytes of a packet; `number` is that of its frame, from 1.
     pub fn frame<F: Frame + ?Sized>(
         &mut self,
@@ -143,7 +151,7 @@ impl Analyzer {
     }
 
     /// Counts a packet whose link layer is not understood, under a name for why.
-    pub fn skip(&mut self, time: Time, why: &'static str) -> Judged {
+    fn skip(&mut self, time: Time, why: &'static str) -> Judged {
         self.count(time);
         *self.skipped_links.entry(why).or_default() += 1;
         Judged::Skipped(why)
