@@ -99,7 +99,7 @@ fn outcome(report: &Report, originals: &[u64]) -> impl PartialEq + std::fmt::Deb
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn copies_of_frames_with_ids_change_nothing(shots in shots(), copies in copies()) {
         let mut tape = Tape::v4();
