@@ -100,8 +100,8 @@ fn closes<'a, 'b>(rows: &'a [&'b Row]) -> Vec<&'a [&'b Row]> {
     let mut rest = rows;
     while let Some(start) = rest.iter().position(|row| row.finishes()) {
         let client = rest[start].source;
-        let reset = |row: &&Row| row.source == client && row.has(RST);
-        let length = rest[start..].iter().position(reset);
+        let gives_up = |row: &&Row| row.source == client && row.has(RST);
+        let length = rest[start..].iter().position(gives_up);
         let end = length.map_or(rest.len(), |length| start + length + 1);
         closes.push(&rest[start..end]);
         rest = &rest[end..];
@@ -193,7 +193,7 @@ struct Said<'a> {
 }
 
 /// One close, and those that follow it under the same addresses.
-fn judge<'a>(rows: &[&'a Row], figures: &mut Figures) {
+fn judge(rows: &[&Row], figures: &mut Figures) {
     let Some((fin, rest)) = rows.split_first() else {
         return;
     };

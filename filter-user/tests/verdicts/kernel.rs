@@ -19,6 +19,18 @@ use filter_user::{
     settings::Settings,
 };
 
+/// Octets of an Ethernet header, the least that the first buffer holds.
+pub(crate) const ETHERNET: usize = 14;
+
+/// What the kernel wants before it makes a socket buffer for a test run: the network header.
+pub(crate) fn least_octets(frame: &[u8]) -> usize {
+    match frame[12..14] {
+        [0x08, 0x00] => ETHERNET + 20,
+        [0x86, 0xdd] => ETHERNET + 40,
+        _ => ETHERNET + 1,
+    }
+}
+
 /// One of the object's programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Program {

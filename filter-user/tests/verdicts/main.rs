@@ -11,6 +11,7 @@ mod frames;
 
 mod bounds;
 mod buffers;
+mod captures;
 mod closes;
 mod host;
 mod kernel;

@@ -278,7 +278,8 @@ fn milliseconds(duration: Duration) -> u64 {
     duration.as_millis().try_into().expect("no such timeout")
 }
 
-fn assert_counted(counters: &Counters, expected: &Counters, at: &str) {
+/// What was counted, reason by reason.
+pub(crate) fn assert_counted(counters: &Counters, expected: &Counters, at: &str) {
     let differences: Vec<_> = Reason::ALL
         .into_iter()
         .filter(|&reason| counters.of(reason) != expected.of(reason))

@@ -20,7 +20,7 @@ use nix::{
 use crate::{
     frames::TIMESTAMPS,
     host::{Host, Outcome},
-    kernel::{Kernel, Program},
+    kernel::{ETHERNET, Kernel, Program, least_octets},
     row::{CLIENT_FIN, Shape},
     traffic::Traffic,
 };
@@ -35,9 +35,6 @@ const WHOLE_TABLE: usize = 4_096;
 const PAUSES: [u32; 3] = [3, 7, 13];
 /// Frames up to this length are copied whole, where their headers are not in one buffer.
 const COPIED_WHOLE: usize = 256;
-
-/// Octets of an Ethernet header, the least that the first buffer holds.
-const ETHERNET: usize = 14;
 
 const COARSE: ClockId = ClockId::CLOCK_MONOTONIC_COARSE;
 const JIFFY: Duration = Duration::from_millis(4);
@@ -334,15 +331,6 @@ impl Trace {
         if outcome.reason.is_counted() {
             self.counts[outcome.reason as usize] += 1;
         }
-    }
-}
-
-/// What the kernel wants before it makes a socket buffer for a test run: the network header.
-fn least_octets(frame: &[u8]) -> usize {
-    match frame[12..14] {
-        [0x08, 0x00] => ETHERNET + 20,
-        [0x86, 0xdd] => ETHERNET + 40,
-        _ => ETHERNET + 1,
     }
 }
 
