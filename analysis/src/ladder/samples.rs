@@ -119,7 +119,7 @@ pub(super) fn extreme() -> Ladder {
     steps[3].arrives = false;
     for step in &mut steps {
         step.note = Some(
-            "a note of many words, which has no room in one line </svg> & therefore is broken into some"
+            "a note of many words, which has no room in one line </svg> & \x1b[2J therefore is broken into some"
                 .to_owned(),
         );
     }

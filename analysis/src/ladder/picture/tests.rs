@@ -65,7 +65,7 @@ fn foreign_text_is_text_and_nothing_else() {
     assert!(title.trim().starts_with("<b>&\"'�[31m]]>�x"), "{title}");
     assert!(!document.descendants().any(|node| node.has_tag_name("b")));
     let description = element("desc").and_then(|desc| desc.text()).unwrap();
-    assert!(description.contains("</svg> &"), "{description}");
+    assert!(description.contains("</svg> & �[2J"), "{description}");
 }
 
 #[test]
@@ -102,4 +102,11 @@ fn ladders_are_drawn_one_below_the_other() {
         [fault().title.as_str(), cure().title.as_str()]
     );
     assert_eq!(texts(&document, "side").len(), 4);
+    let height = |drawn: &str| {
+        let document = Document::parse(drawn).unwrap();
+        let height = document.root_element().attribute("height");
+        height.unwrap().parse::<f64>().unwrap()
+    };
+    let least = height(&fault().svg()) + height(&cure().svg()) - 2.0 * MARGIN;
+    assert!(height(&drawn) > least, "one is on the other");
 }
