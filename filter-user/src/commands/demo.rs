@@ -184,7 +184,8 @@ impl Lab {
         mode: PhaseMode,
         arguments: &Arguments,
     ) -> anyhow::Result<(Phase, Option<Ladder>)> {
-        let datapath = self.protect(mode, arguments)?;
+        let settings = self.settings(mode, arguments);
+        let datapath = self.protect(mode, &settings)?;
         let resets_before = server::resets_sent(&self.topology.server)?;
         let outcomes = self.connect(mode, arguments)?;
         let mut phase = Phase::new(mode, &outcomes);
@@ -198,25 +199,31 @@ impl Lab {
             self.topology.gateway.run(move || datapath.detach())?;
         }
         let recording = self.client.take_recording();
-        let ladder =
-            recording.and_then(|recording| drawing::ladder(mode, &recording, &outcomes, &events));
+        let ladder = recording
+            .and_then(|recording| drawing::ladder(mode, &settings, &recording, &outcomes, &events));
         Ok((phase, ladder))
     }
 
-    /// Attaches the filter, if the phase has one.
-    fn protect(&self, mode: PhaseMode, arguments: &Arguments) -> anyhow::Result<Option<Datapath>> {
-        let mode = match mode {
-            PhaseMode::Off => return Ok(None),
-            PhaseMode::Monitor => Mode::Monitor,
-            PhaseMode::Enforce => Mode::Enforce,
-        };
-        let settings = Settings {
-            mode,
+    /// By which the filter of a phase works, or would work.
+    fn settings(&self, mode: PhaseMode, arguments: &Arguments) -> Settings {
+        Settings {
+            mode: match mode {
+                PhaseMode::Off | PhaseMode::Monitor => Mode::Monitor,
+                PhaseMode::Enforce => Mode::Enforce,
+            },
             rst_guard: arguments.rst_guard,
             window: arguments.window,
             events: self.draws,
             ..Settings::default()
-        };
+        }
+    }
+
+    /// Attaches the filter, if the phase has one.
+    fn protect(&self, mode: PhaseMode, settings: &Settings) -> anyhow::Result<Option<Datapath>> {
+        if mode == PhaseMode::Off {
+            return Ok(None);
+        }
+        let settings = settings.clone();
         self.topology.gateway.run(move || {
             let mut datapath = Datapath::load(&settings)?;
             datapath.attach(WAN)?;

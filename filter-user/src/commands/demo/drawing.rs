@@ -3,16 +3,24 @@
 
 use std::time::Duration;
 
-use analysis::ladder::{Emphasis, Ladder, Step};
-use filter_common::{Direction, EventRecord, Fault, Flags, Reason, Verdict};
+use analysis::{
+    Analyzer, Filter, Options, Scribe,
+    capture::Time,
+    ladder::{Emphasis, Ladder, Step},
+};
+use filter_common::{Direction, EventRecord, Fault, Flags, Reason, Verdict, wire::Link};
 
 use super::report::PhaseMode;
-use crate::lab::{client::Outcome, recording::Recording};
+use crate::{
+    lab::{client::Outcome, recording::Recording},
+    settings::Settings,
+};
 
 /// Draws the connection that was recorded; none if nothing was. `events` are those of the phase, of
 /// all connections.
 pub(super) fn ladder(
     mode: PhaseMode,
+    settings: &Settings,
     recording: &Recording,
     outcomes: &[Outcome],
     events: &[EventRecord],
@@ -20,7 +28,7 @@ pub(super) fn ladder(
     let outcome = outcomes
         .iter()
         .find(|outcome| outcome.client == recording.client);
-    let mut ladder = scribe(recording, title(mode, outcome))?;
+    let mut ladder = scribe(settings, recording, title(mode, outcome))?;
     let client = (recording.client.ip(), recording.client.port());
     for event in events {
         let key = &event.key;
@@ -31,6 +39,28 @@ pub(super) fn ladder(
         }
     }
     Some(ladder)
+}
+
+/// Judged as `lastack analyze` would, by the settings of the phase.
+fn scribe(settings: &Settings, recording: &Recording, title: String) -> Option<Ladder> {
+    let server = recording.frames.first()?.headers.destination;
+    let mut analyzer = Analyzer::new(&Options {
+        window: settings.window,
+        budget: settings.budget,
+        closer: settings.closer,
+        half_closed_lifetime: settings.half_closed_timeout,
+        closed_lifetime: settings.closed_timeout,
+        filter: Filter::default(),
+        most_findings: 0,
+    });
+    let mut scribe = Scribe::new(recording.client, server);
+    for (index, frame) in recording.frames.iter().enumerate() {
+        let number = number(index);
+        let time = Time(u64::try_from(frame.at.as_nanos()).unwrap_or(u64::MAX));
+        let judged = analyzer.frame(number, time, Link::Ethernet, frame.octets.as_slice());
+        scribe.frame(number, time, &judged);
+    }
+    Some(scribe.ladder(title))
 }
 
 fn title(mode: PhaseMode, outcome: Option<&Outcome>) -> String {
@@ -66,28 +96,37 @@ fn tell(event: &EventRecord, reason: Reason, recording: &Recording, steps: &mut 
     };
     // The first ACK and those that repeat it have the same numbers: it is the last that was sent
     // by then.
-    let found = recording.frames.iter().rposition(|frame| {
-        let headers = &frame.headers;
-        headers.source == recording.client
-            && headers.is_pure_ack()
-            && (headers.seq, headers.ack) == (event.seq, event.ack)
-            && frame.at <= at
+    let mut same = recording
+        .frames
+        .iter()
+        .enumerate()
+        .rev()
+        .filter(|(_, frame)| {
+            let headers = &frame.headers;
+            headers.source == recording.client
+                && headers.is_pure_ack()
+                && (headers.seq, headers.ack) == (event.seq, event.ack)
+                && frame.at <= at
+        });
+    let Some((index, frame)) = same.next() else {
+        return;
+    };
+    let is_it = |step: &&mut Step| step.frame == Some(number(index));
+    let Some(step) = steps.iter_mut().find(is_it) else {
+        return;
+    };
+    let later = same.next().map(|(_, before)| {
+        let later = frame.at.saturating_sub(before.at);
+        format!(", {} ms later", later.as_millis())
     });
-    let found = found.map(number);
-    if let Some(step) = steps
-        .iter_mut()
-        .find(|step| found.is_some() && step.frame == found)
-    {
-        let verdict = if is_dropped {
-            "the filter drops it"
-        } else {
-            "the filter observes it, and lets it pass"
-        };
-        step.note = Some(format!("{kind}: {verdict}"));
-        step.emphasis = Emphasis::Fault;
-        step.arrives = !is_dropped;
-        step.is_close = true;
-    }
+    let verdict = if is_dropped {
+        "the filter drops it"
+    } else {
+        "the filter lets it pass"
+    };
+    step.note = Some(format!("{kind}{}; {verdict}", later.unwrap_or_default()));
+    step.emphasis = Emphasis::Fault;
+    step.arrives = !is_dropped;
 }
 
 /// A reset that the gateway kept, so that it was never on the client's wire.
@@ -119,56 +158,4 @@ fn insert(step: Step, steps: &mut Vec<Step>) {
 /// Of the frame at an index of a recording, as captures count them.
 fn number(index: usize) -> u64 {
     index as u64 + 1
-}
-
-/// Interim.
-fn scribe(recording: &Recording, title: String) -> Option<Ladder> {
-    let first = recording.frames.first()?;
-    let client = recording.client;
-    let server = first.headers.destination;
-    let mut isn = [None; 2];
-    let mut steps = Vec::new();
-    let mut last_ack = None;
-    for (index, frame) in recording.frames.iter().enumerate() {
-        let h = &frame.headers;
-        let from_client = h.source == client;
-        let me = usize::from(!from_client);
-        let seq = h.seq.0.wrapping_sub(*isn[me].get_or_insert(h.seq.0));
-        let ack = h
-            .flags
-            .any(Flags::ACK)
-            .then(|| h.ack.0.wrapping_sub(*isn[1 - me].get_or_insert(h.ack.0)));
-        let again = from_client && h.is_pure_ack() && last_ack == Some(h.ack);
-        let rst = h.flags.any(Flags::RST);
-        steps.push(Step {
-            frame: Some(number(index)),
-            at: frame.at - first.at,
-            direction: if from_client {
-                Direction::FromClient
-            } else {
-                Direction::FromServer
-            },
-            flags: h.flags,
-            seq,
-            ack,
-            payload: h.payload,
-            note: again.then(|| "spurious".to_owned()),
-            emphasis: match () {
-                () if again => Emphasis::Fault,
-                () if rst => Emphasis::Reset,
-                () => Emphasis::None,
-            },
-            arrives: true,
-            is_close: again || rst || h.flags.any(Flags::FIN),
-        });
-        if from_client && h.is_pure_ack() {
-            last_ack = Some(h.ack);
-        }
-    }
-    Some(Ladder {
-        title,
-        client,
-        server,
-        steps,
-    })
 }
