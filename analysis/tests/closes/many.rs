@@ -2,7 +2,11 @@
 
 use std::net::SocketAddr;
 
-use analysis::{Filter, Options, report::Report};
+use analysis::{
+    Filter, Options, Selection,
+    capture::{LinkType, Packet},
+    report::Report,
+};
 
 use crate::tape::{Client, SYN, Tape, options, shot};
 
@@ -88,6 +92,8 @@ fn a_filter_leaves_other_connections_out() {
 
 #[test]
 fn a_scan_of_more_than_can_be_remembered_forgets_the_scan_first() {
+    /// A little more than there is room for.
+    const SCANNED: u32 = (1 << 20) + (1 << 17);
     let mut kb = Tape::closed();
     let mut analyzer = analysis::Analyzer::new(&options());
     kb.judge(&mut analyzer);
@@ -97,7 +103,7 @@ fn a_scan_of_more_than_can_be_remembered_forgets_the_scan_first() {
         unreachable!("one frame")
     };
     let mut frame = frame.clone();
-    for number in 0..2_u32 << 20 {
+    for number in 0..SCANNED {
         // The source address and port.
         frame[26..30].copy_from_slice(&number.to_be_bytes());
         let link = filter_common::wire::Link::Ethernet;
@@ -107,8 +113,8 @@ fn a_scan_of_more_than_can_be_remembered_forgets_the_scan_first() {
     kb.skip(11).ack(210.0).reset(211.0);
     kb.judge(&mut analyzer);
     let report = analyzer.finish().report;
-    assert_eq!(report.connections, (2 << 20) + 1);
-    assert!(report.forgotten >= 1 << 20, "{}", report.forgotten);
+    assert_eq!(report.connections, u64::from(SCANNED) + 1);
+    assert!(report.forgotten >= 1 << 16, "{}", report.forgotten);
     assert_eq!(report.findings.len(), 1, "the close was forgotten");
 }
 
@@ -129,4 +135,30 @@ fn connections_are_forgotten_when_they_are_over() {
     }
     // A SYN that nobody answers is remembered for three minutes.
     assert!(most <= 10, "{most}");
+}
+
+#[test]
+fn a_selection_has_the_packets_of_the_findings_connections_and_no_others() {
+    let mut again = faulty("10.0.0.2:1000");
+    again.shoot(&shot(Client, 20.0, SYN, 90_000, 0, 0));
+    let mut correct = Tape::between("10.0.0.1:1000", "192.0.2.1:80");
+    correct.open().fins().ack(10.0);
+    correct.then(&again);
+    let spans = correct.analyze().spans;
+    let selection = Selection::new(&spans);
+    let numbers = (1..).zip(correct.frames());
+    let selected: Vec<u64> = numbers
+        .map(|(number, (time, data))| Packet {
+            number,
+            time: *time,
+            link: LinkType(1),
+            interface: 0,
+            data,
+            wire_len: data.len(),
+        })
+        .filter(|packet| selection.has(packet))
+        .map(|packet| packet.number)
+        .collect();
+    assert_eq!(selected, (12..=23).collect::<Vec<_>>());
+    assert!(selection.is_past(24) && !selection.is_past(23));
 }
