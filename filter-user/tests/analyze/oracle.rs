@@ -64,18 +64,37 @@ pub(crate) fn figures(packets: u64, rows: &[Row]) -> Figures {
         ends.sort();
         pairs.entry(ends).or_default().push(row);
     }
-    let mut copied = Copied::default();
+    let mut all = Vec::new();
     for rows in pairs.values() {
         for connection in connections(rows) {
             figures.connections += 1;
-            for close in closes(connection) {
-                let close = copied.remove(close, &mut figures);
-                judge(&close, &mut figures);
-            }
+            all.extend(closes(connection));
         }
+    }
+    for close in without_copies(&all, &mut figures) {
+        judge(&close, &mut figures);
     }
     figures.findings.sort_by_key(|finding| finding.frame);
     figures
+}
+
+/// How many frames come behind a client's RST. The analysis looks at them, too, where the close had
+/// findings; there they may be copies, and nothing else.
+pub(crate) fn behind_client_resets(rows: &[Row]) -> u64 {
+    let mut has_closed: Vec<(SocketAddr, SocketAddr)> = Vec::new();
+    let mut has_reset: Vec<(SocketAddr, SocketAddr)> = Vec::new();
+    let mut behind = 0;
+    for row in rows {
+        let (from, to) = (row.source, row.destination);
+        if has_reset.contains(&(from, to)) || has_reset.contains(&(to, from)) {
+            behind += 1;
+        } else if row.has(RST) && has_closed.contains(&(from, to)) {
+            has_reset.push((from, to));
+        } else if row.finishes() && !has_closed.contains(&(to, from)) {
+            has_closed.push((from, to));
+        }
+    }
+    behind
 }
 
 /// The connections between two ends: a SYN with a new number begins another.
@@ -118,61 +137,73 @@ fn pieces<'a, 'b>(rows: &'a [&'b Row], starts: &[usize]) -> Vec<&'a [&'b Row]> {
         .collect()
 }
 
-/// What a whole capture has shown of copies so far: of how many frames there might be any, and of
-/// how many there are.
-#[derive(Default)]
-struct Copied {
-    frames: usize,
-    copies: usize,
+/// Closes without the frames that were captured before.
+fn without_copies<'a>(closes: &[&[&'a Row]], figures: &mut Figures) -> Vec<Vec<&'a Row>> {
+    let mut seen: Vec<Seen<'_>> = closes.iter().map(|_| Seen::default()).collect();
+    let rows = closes.iter().zip(0..);
+    let mut rows: Vec<_> = rows
+        .flat_map(|(rows, close)| rows.iter().map(move |row| (*row, close)))
+        .collect();
+    rows.sort_by_key(|(row, _)| row.frame);
+    // Of the whole capture so far: of how many frames there might be copies, and of how many there
+    // are.
+    let (mut frames, mut copies) = (0, 0);
+    for (row, close) in rows {
+        let is_mirrored = frames >= 4 && 2 * copies >= frames;
+        let count = if seen[close].is_copy(row, is_mirrored) {
+            figures.copies += 1;
+            &mut copies
+        } else {
+            &mut frames
+        };
+        *count += usize::from(row.bears());
+    }
+    seen.into_iter().map(|seen| seen.kept).collect()
 }
 
-impl Copied {
-    /// A close without the frames that were captured before.
-    fn remove<'a>(&mut self, rows: &[&'a Row], figures: &mut Figures) -> Vec<&'a Row> {
-        let mut kept: Vec<&Row> = Vec::new();
-        // Those, and by how much their TTL was less.
-        let mut copies: Vec<(&Row, u8)> = Vec::new();
-        for &row in rows {
-            let same_way = |other: &&&Row| other.source == row.source;
-            let here: Vec<&Row> = kept.iter().filter(same_way).copied().collect();
-            let bearing = here.iter().filter(|row| row.bears()).count();
-            let doubled = copies
-                .iter()
-                .filter(|(copy, _)| copy.source == row.source && copy.bears())
-                .count();
-            let is_mirrored = if bearing > 0 {
-                2 * doubled >= bearing
-            } else {
-                self.frames >= 4 && 2 * self.copies >= self.frames
-            };
-            // What is long ago was sent again.
-            let recent = here.iter().rev().take(8);
-            let twin = recent
-                .copied()
-                .filter(|other| (row.time - other.time).abs() <= 2000 * MILLISECOND)
-                .find(|other| {
-                    let is_soon = (row.time - other.time).abs() <= 5 * MILLISECOND;
-                    let way = other.hops.wrapping_sub(row.hops);
-                    let is_known_way = copies
-                        .iter()
-                        .any(|(copy, known)| copy.source == row.source && *known == way);
-                    let is_copy = match (row.id, way) {
-                        (1.., _) => true,
-                        (0, 0) => is_soon && (row.bears() || is_mirrored),
-                        (0, _) => row.bears() || is_known_way,
-                    };
-                    other.is_twin(row) && is_copy
-                });
-            if let Some(twin) = twin {
-                figures.copies += 1;
-                self.copies += usize::from(row.bears());
-                copies.push((row, twin.hops.wrapping_sub(row.hops)));
-            } else {
-                self.frames += usize::from(row.bears());
-                kept.push(row);
-            }
+/// The frames of a close.
+#[derive(Default)]
+struct Seen<'a> {
+    kept: Vec<&'a Row>,
+    /// Those that were captured before, and by how much their TTL was less.
+    copies: Vec<(&'a Row, u8)>,
+}
+
+impl<'a> Seen<'a> {
+    /// `is_mirrored`: the whole capture seems to be.
+    fn is_copy(&mut self, row: &'a Row, is_mirrored: bool) -> bool {
+        let here = self.kept.iter().filter(|other| other.source == row.source);
+        let copies = self
+            .copies
+            .iter()
+            .filter(|(copy, _)| copy.source == row.source);
+        let bearing = here.clone().filter(|row| row.bears()).count();
+        let doubled = copies.clone().filter(|(copy, _)| copy.bears()).count();
+        let is_mirrored = if bearing > 0 {
+            2 * doubled >= bearing
+        } else {
+            is_mirrored
+        };
+        // What is long ago was sent again.
+        let recent = here.rev().take(8);
+        let twin = recent
+            .filter(|other| (row.time - other.time).abs() <= 2000 * MILLISECOND)
+            .find(|other| {
+                let is_soon = (row.time - other.time).abs() <= 5 * MILLISECOND;
+                let way = other.hops.wrapping_sub(row.hops);
+                let is_copy = match (row.id, way) {
+                    (1.., _) => true,
+                    (0, 0) => is_soon && (row.bears() || is_mirrored),
+                    (0, _) => row.bears() || copies.clone().any(|(_, known)| *known == way),
+                };
+                other.is_twin(row) && is_copy
+            });
+        let way = twin.map(|twin| twin.hops.wrapping_sub(row.hops));
+        match way {
+            Some(way) => self.copies.push((row, way)),
+            None => self.kept.push(row),
         }
-        kept
+        way.is_some()
     }
 }
 
