@@ -82,6 +82,28 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         },
     },
     Scenario {
+        file: "mirror_thrice.pcap",
+        what: "captured on a mirror port that gives each frame three times",
+        record: |file| {
+            mirrored(
+                file,
+                Stage::new(V4)?,
+                "chain from_client {
+                    type filter hook ingress device lan0 priority 0;
+                    tcp dport 80 dup to mirror0
+                    tcp dport 80 dup to mirror0
+                    tcp dport 80 dup to mirror0
+                }
+                chain from_server {
+                    type filter hook ingress device wan0 priority 0;
+                    tcp sport 80 dup to mirror0
+                    tcp sport 80 dup to mirror0
+                    tcp sport 80 dup to mirror0
+                }",
+            )
+        },
+    },
+    Scenario {
         file: "vlan.pcap",
         what: "captured on a mirror port that is a VLAN trunk",
         record: |file| tagged(file, Tag::Vlan),

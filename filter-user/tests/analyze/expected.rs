@@ -200,6 +200,9 @@ pub(crate) fn goldens() -> Vec<Golden> {
         // The server's first ACK after that has no ID, and nothing has told yet that its way is
         // mirrored. It asks for nothing, either way.
         twice("mirror_v6.pcap", CLIENT_V6).with(|figures| figures.copies = 7),
+        golden("mirror_thrice.pcap", 39)
+            .spurious(34, 37, DROPPED)
+            .with(|figures| figures.copies = 16),
         one("vlan.pcap", CLIENT),
         one("pppoe.pcap", CLIENT),
         one("raw_ip.pcap", CLIENT_ON_TUN),

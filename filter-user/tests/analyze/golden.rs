@@ -97,3 +97,27 @@ fn the_trace_of_the_article_is_found_exactly() {
     }
     assert_eq!(findings.len(), 2);
 }
+
+/// What R1 compares with its window: the time since the last ACK that it has let pass.
+#[test]
+fn findings_tell_how_long_ago_the_last_ack_was_that_passes() {
+    for (file, milliseconds) in [
+        ("kb.pcap", &[200, 250][..]),
+        ("late.pcap", &[800]),
+        ("options.pcap", &[200, 200]),
+        ("five.pcap", &[40, 80, 120, 160, 40]),
+        ("clock.pcap", &[0]),
+    ] {
+        let report = analyze(&capture(file));
+        let findings = report["findings"].as_array().unwrap();
+        let times = findings.iter().map(|finding| &finding["seconds_after_ack"]);
+        let times: Vec<_> = times
+            .map(|seconds| seconds.as_f64().unwrap() * 1e3)
+            .collect();
+        assert_eq!(times.len(), milliseconds.len(), "{file}");
+        for (time, waited) in times.iter().zip(milliseconds) {
+            let late = time - f64::from(*waited);
+            assert!((0.0..20.0).contains(&late), "{file}: {times:?}");
+        }
+    }
+}

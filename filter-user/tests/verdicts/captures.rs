@@ -107,9 +107,13 @@ impl Expected for Enforced {
 /// Has the kernel judge every capture; arriving Ethernet frames go through `arriving`.
 fn replay_all<E: Expected>(settings: &Settings, arriving: Program, expected: fn() -> E) {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/captures");
-    let captures: Vec<_> = fs::read_dir(directory)
-        .expect("captures are there")
+    let files = fs::read_dir(directory).expect("captures are there");
+    let mut files: Vec<_> = files
         .map(|file| file.expect("it can be listed").path())
+        .collect();
+    files.sort();
+    let captures: Vec<_> = files
+        .into_iter()
         .zip(1..)
         .map(|(file, number)| (analyzed(&file, settings, number), file))
         .collect();
