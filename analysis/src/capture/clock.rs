@@ -59,7 +59,7 @@ impl Clock {
             Unit::Nanoseconds(each) => u128::from(stamp) * u128::from(each),
             Unit::OfNanosecond(parts) => u128::from(stamp / parts),
             Unit::BinaryOfSecond(exponent) => {
-                u128::from(stamp) * u128::from(NANOSECONDS) >> exponent
+                (u128::from(stamp) * u128::from(NANOSECONDS)) >> exponent
             }
         };
         let origin = i128::from(self.origin) * i128::from(NANOSECONDS);

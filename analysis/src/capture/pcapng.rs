@@ -4,8 +4,9 @@
 //! could only be guessed. Blocks of other types are passed over.
 
 use pcap_parser::{
-    Block, EPB_MAGIC, IDB_MAGIC, InterfaceDescriptionBlock, OptionCode, PcapError, SHB_MAGIC,
-    SPB_MAGIC, SectionHeaderBlock, nom::IResult, parse_block_be, parse_block_le,
+    Block, CB_MAGIC, DCB_MAGIC, EPB_MAGIC, IDB_MAGIC, InterfaceDescriptionBlock, OptionCode,
+    PcapError, SHB_MAGIC, SJE_MAGIC, SPB_MAGIC, SectionHeaderBlock, nom::IResult, parse_block_be,
+    parse_block_le,
 };
 
 use super::{
@@ -38,6 +39,16 @@ pub(super) struct PcapNg {
     interfaces_before: u32,
     /// Of the packet before, for blocks without time.
     time: Time,
+    other_frames: u64,
+}
+
+/// What is in a block.
+enum Content {
+    Packet(Record),
+    /// An entry of a journal, or what somebody makes of a block of his own: no packet, but
+    /// Wireshark counts it as a frame.
+    OtherFrame,
+    Other,
 }
 
 /// What a section says of an interface.
@@ -60,7 +71,13 @@ impl PcapNg {
             interfaces: Vec::new(),
             interfaces_before: 0,
             time: Time(0),
+            other_frames: 0,
         }
+    }
+
+    /// How many frames there were that are no packets.
+    pub(super) const fn other_frames(&self) -> u64 {
+        self.other_frames
     }
 
     /// The next packet's block.
@@ -68,9 +85,10 @@ impl PcapNg {
     pub(super) fn next(&mut self, buffer: &mut Buffer) -> Parsed<Record> {
         while let Some(length) = self.block(buffer)? {
             let block = buffer.available().get(..length).unwrap_or_default();
-            let record = self.read(block)?;
-            if record.is_some() {
-                return Ok(record);
+            match self.read(block)? {
+                Content::Packet(record) => return Ok(Some(record)),
+                Content::OtherFrame => self.other_frames += 1,
+                Content::Other => {}
             }
             buffer.take(length);
         }
@@ -97,22 +115,23 @@ impl PcapNg {
             };
         }
         let first = self.number(header, LENGTH);
-        let length = first as usize;
-        if length > MOST_BLOCK {
+        if first as usize > MOST_BLOCK {
             return Err(Fault::TooLong {
                 what: "block",
                 octets: first.into(),
                 most: MOST_BLOCK,
             });
         }
-        if length < LEAST_BLOCK || !length.is_multiple_of(4) {
+        // Some programs have left the padding out of the length.
+        let length = first.next_multiple_of(4) as usize;
+        if length < LEAST_BLOCK {
             return Err(Fault::BlockLength { octets: first });
         }
         if !buffer.ensure(length).map_err(Fault::Read)? {
             return Err(cut_short(buffer.available().len(), length));
         }
         let last = self.number(buffer.available(), length - 4);
-        if first != last {
+        if last.checked_next_multiple_of(4) != Some(first.next_multiple_of(4)) {
             return Err(Fault::Lengths { first, last });
         }
         Ok(Some(length))
@@ -120,13 +139,14 @@ impl PcapNg {
 
     /// Reads a block, which may be a packet.
     #[inline]
-    fn read(&mut self, block: &[u8]) -> Parsed<Record> {
+    fn read(&mut self, block: &[u8]) -> Result<Content, Fault> {
         let kind = self.number(block, 0);
         let record = match kind {
             EPB_MAGIC | OBSOLETE_PACKET => self.packet(block, kind)?,
             SPB_MAGIC => self.simple_packet(block)?,
-            SHB_MAGIC | IDB_MAGIC => return self.describe(block, kind).map(|()| None),
-            _ => return Ok(None),
+            SHB_MAGIC | IDB_MAGIC => return self.describe(block, kind).map(|()| Content::Other),
+            SJE_MAGIC | CB_MAGIC | DCB_MAGIC => return Ok(Content::OtherFrame),
+            _ => return Ok(Content::Other),
         };
         if record.captured > MOST_CAPTURED {
             return Err(Fault::TooLong {
@@ -138,7 +158,7 @@ impl PcapNg {
         if record.at + record.captured + LENGTH > block.len() {
             return Err(Fault::Fields { kind });
         }
-        Ok(Some(record))
+        Ok(Content::Packet(record))
     }
 
     /// Packets are read here: to get each of them as a block with its options takes twice as long
