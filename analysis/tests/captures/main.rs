@@ -1,0 +1,11 @@
+//! Captures that real tools made, and damaged ones, through the reader; what the writer makes,
+//! through real tools.
+
+mod blocks;
+mod damage;
+mod formats;
+mod links;
+mod packets;
+mod sources;
+mod tools;
+mod writing;
