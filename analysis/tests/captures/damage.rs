@@ -113,6 +113,7 @@ fn a_capture_cut_anywhere_gives_the_whole_packets_before_and_where_the_cut_one_b
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn each_damage_is_one_line_with_its_offset() {
     let frames = frames();
     let good = pcap(1, &frames[..2]);

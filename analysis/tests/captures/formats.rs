@@ -1,6 +1,7 @@
 //! Every format that the tools write is read as tshark reads it.
 
 use std::{
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
 };
@@ -98,7 +99,7 @@ fn hex_dumps_with_comments_and_names_are_read_as_tshark_reads_them() {
     for frame in frames() {
         hex.push_str("000000");
         for octet in frame {
-            hex.push_str(&format!(" {octet:02x}"));
+            write!(hex, " {octet:02x}").unwrap();
         }
         hex.push('\n');
     }

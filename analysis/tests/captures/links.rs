@@ -1,6 +1,6 @@
 //! The same segments behind the headers of every link type.
 
-use std::{fs, io::Cursor};
+use std::{fs, io::Cursor, slice};
 
 use analysis::capture::{
     Capture,
@@ -211,7 +211,7 @@ fn the_same_segment_is_seen_behind_every_header_and_tshark_sees_it_too() {
 #[test]
 fn a_packet_that_was_cut_is_as_long_as_it_was_on_the_wire() {
     let frame = frames().swap_remove(25);
-    let mut octets = pcap(1, &[frame.clone()]);
+    let mut octets = pcap(1, slice::from_ref(&frame));
     // All headers, one octet of payload.
     let captured = u8::try_from(IP + 20 + 20 + 1).unwrap();
     octets.truncate(24 + 16 + usize::from(captured));
@@ -262,7 +262,7 @@ fn what_cannot_be_understood_is_told_apart() {
         (0, vec![2], not(Reason::Truncated)),
     ] {
         assert_eq!(
-            all_facts(link, &[packet.clone()]),
+            all_facts(link, slice::from_ref(&packet)),
             [Err(expected)],
             "{link} {packet:02x?}"
         );
