@@ -167,7 +167,9 @@ impl PcapNg {
     fn packet(&mut self, block: &[u8], kind: u32) -> Result<Record, Fault> {
         const HEADER: usize = 28;
         // Its length is known, so that nothing is checked below.
-        let header = block.first_chunk::<HEADER>().ok_or(Fault::Fields { kind })?;
+        let header = block
+            .first_chunk::<HEADER>()
+            .ok_or(Fault::Fields { kind })?;
         let number = |at| self.number(header, at);
         let number_of_interface = match (kind, self.big_endian) {
             (EPB_MAGIC, _) => number(8),

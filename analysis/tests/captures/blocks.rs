@@ -116,7 +116,8 @@ fn all_resolutions_and_offsets_of_time_are_what_tshark_makes_of_them() {
         let powers = (0..=9).map(|power| (power, 10_u64.pow(power.into())));
         let binary = (0..=30).map(|power| (0x80 | power, 1_u64 << power));
         for (index, (resolution, unit)) in powers.chain(binary).enumerate() {
-            let offset = [0, 86_400, -86_400][index % 3];
+            // Other ones in the other section, which must forget those of the first.
+            let offset = [0, 86_400, -86_400][(index + usize::from(order.big_endian)) % 3];
             section.extend(order.interface(0, resolution, offset));
             let stamp = SECOND * unit + unit / 3;
             section.extend(order.packet(index.try_into().unwrap(), stamp, &[7; 60]));

@@ -139,7 +139,7 @@ const WAYS: [Way; 32] = [
         // Two words of what is present, time at the next multiple of 8.
         let mut radiotap = vec![0, 0, 25, 0, 3, 0, 0, 0x80, 0, 0, 0, 0, 0, 0, 0, 0];
         radiotap.extend([9; 8]);
-        radiotap.push(0);
+        radiotap.push(0x20);
         [&radiotap[..], &wireless([0x08, FROM_ACCESS_POINT], &[], v6)].concat()
     }),
     way("radiotap, padded", 127, |v6| {
