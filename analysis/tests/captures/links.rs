@@ -140,7 +140,8 @@ const WAYS: [Way; 32] = [
         let mut radiotap = vec![0, 0, 25, 0, 3, 0, 0, 0x80, 0, 0, 0, 0, 0, 0, 0, 0];
         radiotap.extend([9; 8]);
         radiotap.push(0x20);
-        [&radiotap[..], &wireless([0x08, FROM_ACCESS_POINT], &[], v6)].concat()
+        let padded = wireless([0x88, FROM_ACCESS_POINT], &[0, 0, 0, 0], v6);
+        [&radiotap[..], &padded].concat()
     }),
     way("radiotap, padded", 127, |v6| {
         let radiotap = [0, 0, 9, 0, 2, 0, 0, 0, 0x20];
