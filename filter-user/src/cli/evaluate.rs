@@ -93,6 +93,14 @@ impl Command {
             | Self::Man(_) => None,
         }
     }
+
+    /// Which of its options contradict each other.
+    fn contradiction(&self) -> Option<Contradiction> {
+        if let Self::Demo(arguments) = self {
+            return arguments.contradiction();
+        }
+        self.options()?.contradiction()
+    }
 }
 
 /// Where options contradict each other, says so: in the file, if one of them comes from there.
@@ -101,10 +109,9 @@ fn refuse_contradiction(
     matches: &ArgMatches,
     file: Option<&ConfigFile>,
 ) -> Result<(), Refusal> {
-    let (Some(contradiction), Some((name, matches))) = (
-        cli.command.options().and_then(FileOptions::contradiction),
-        matches.subcommand(),
-    ) else {
+    let (Some(contradiction), Some((name, matches))) =
+        (cli.command.contradiction(), matches.subcommand())
+    else {
         return Ok(());
     };
     let Contradiction { options, message } = contradiction;
