@@ -83,7 +83,8 @@ impl Command {
         match self {
             Self::Run(arguments) => Some(&**arguments),
             Self::Check(arguments) => Some(arguments),
-            Self::Demo(_)
+            Self::Analyze(_)
+            | Self::Demo(_)
             | Self::Status(_)
             | Self::Flows(_)
             | Self::Hosts(_)
@@ -93,6 +94,14 @@ impl Command {
             | Self::Man(_) => None,
         }
     }
+
+    /// Which of its options contradict each other.
+    fn contradiction(&self) -> Option<Contradiction> {
+        if let Self::Analyze(arguments) = self {
+            return arguments.contradiction();
+        }
+        self.options()?.contradiction()
+    }
 }
 
 /// Where options contradict each other, says so: in the file, if one of them comes from there.
@@ -101,10 +110,9 @@ fn refuse_contradiction(
     matches: &ArgMatches,
     file: Option<&ConfigFile>,
 ) -> Result<(), Refusal> {
-    let (Some(contradiction), Some((name, matches))) = (
-        cli.command.options().and_then(FileOptions::contradiction),
-        matches.subcommand(),
-    ) else {
+    let (Some(contradiction), Some((name, matches))) =
+        (cli.command.contradiction(), matches.subcommand())
+    else {
         return Ok(());
     };
     let Contradiction { options, message } = contradiction;

@@ -1,0 +1,111 @@
+//! The report for people: 80 columns, the answer first.
+
+mod answer;
+mod notes;
+mod tables;
+mod words;
+
+use std::time::Duration;
+
+use analysis::{capture::Time, report::Report};
+use indicatif::HumanCount;
+
+use self::{
+    answer::Answer,
+    words::{count, date, paragraph},
+};
+use super::printable;
+use crate::commands::table;
+
+/// What has been asked for, as far as the text depends on it.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    /// How many findings are listed.
+    pub(super) findings: usize,
+    /// R1.4.
+    pub(super) window: Duration,
+    /// Whether only some connections are looked at.
+    pub(super) is_filtered: bool,
+    /// Options on which findings depend, and values, as far as they are not the defaults.
+    pub(super) options: Vec<(&'static str, String)>,
+}
+
+/// All of it.
+pub(super) fn text(report: &Report, asked: &Asked) -> String {
+    let answer = Answer::of(report);
+    let mut text = format!("{}\n\n", printable(&report.file));
+    let sentences = answer.sentences(report, asked.is_filtered);
+    text += &format!("{}\n\n{}", paragraph(&sentences, ""), totals(report));
+    if report.damage.is_some() {
+        text += "The capture is damaged: this is of what could be read.\n";
+    }
+    if !report.hosts.is_empty() {
+        text += &format!("\nClients, the worst first\n\n{}", tables::hosts(report));
+        if report.hosts_left_out > 0 {
+            text += &format!("{} more\n", count(report.hosts_left_out, "client"));
+        }
+    }
+    let listed = asked.findings.min(report.findings.len());
+    if listed > 0 {
+        let table = tables::findings(report, listed, asked.window);
+        text += &format!("\nACKs that nothing had asked for\n\n{table}");
+    }
+    let more = (report.findings.len() - listed) as u64 + report.findings_left_out;
+    if more > 0 {
+        text += &format!("{} more; --findings N lists them\n", HumanCount(more));
+    }
+    if !report.hosts.is_empty() {
+        text += &format!("\n{LEGEND}");
+    }
+    let notes = notes::notes(report);
+    if !notes.is_empty() {
+        text += "\nWhat else was seen\n\n";
+        for note in notes {
+            text += &format!("{}\n", paragraph(&format!("- {note}"), "  "));
+        }
+    }
+    let steps = notes::next(answer, report, &asked.options);
+    if !steps.is_empty() {
+        text += "\nWhat to do next\n\n";
+        for (command, does) in steps {
+            text += &format!("  {command}\n      {does}\n");
+        }
+    }
+    text
+}
+
+const LEGEND: &str = "\
+after    since the ACK before it, which had answered the server's FIN
+reset    the frame of the server's reset, and how much later it came
+R1       it helps that lastack run drops the ACK
+R2       it helps only that lastack run --rst-guard drops the reset
+none     neither helps: both pass
+";
+
+fn totals(report: &Report) -> String {
+    let mut text = format!(
+        "packets      {}, {}\n",
+        HumanCount(report.packets),
+        count(report.segments, "TCP segment")
+    );
+    if let (Some(first), Some(last)) = (report.first, report.last) {
+        text += &format!("captured     {}\n", period(first, last));
+    }
+    text += &format!(
+        "connections  {}, {} with all of its close\n",
+        HumanCount(report.connections),
+        HumanCount(report.closed)
+    );
+    text
+}
+
+/// `2026-11-27 15:00:00.000 to 15:10:00.000 UTC, 10m 0s`.
+fn period(first: Time, last: Time) -> String {
+    let (from, to) = (date(first), date(last));
+    let is_same_day = from.get(..10) == to.get(..10);
+    let to = to.get(if is_same_day { 11.. } else { 0.. }).unwrap_or(&to);
+    format!("{from} to {to} UTC, {}", table::span(last.since(first)))
+}
+
+#[cfg(test)]
+mod tests;
