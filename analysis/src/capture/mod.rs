@@ -1,6 +1,24 @@
 //! Captures become packets: pcap and pcapng, compressed or not, from a file or a stream.
 
+mod buffer;
+mod clock;
+mod compression;
+mod damage;
+pub mod link;
+mod pcap;
+mod pcapng;
+mod read;
+mod wifi;
+
+pub use compression::Compression;
+pub use damage::{CaptureError, Damage, Fault};
+pub use read::Capture;
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The most octets that any program captures of a packet. More in one are taken for damage, as
+/// Wireshark does.
+const MOST_CAPTURED: usize = 0x4_0000;
 
 /// When a packet was captured: nanoseconds since 1970-01-01 00:00 UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
