@@ -5,14 +5,123 @@ mod options;
 mod pass;
 mod text;
 
-use std::{ffi::OsStr, process::ExitCode};
+use std::{
+    ffi::OsStr,
+    fs,
+    io::{self, IsTerminal as _, Write as _},
+    path::Path,
+    process::ExitCode,
+};
+
+use analysis::{Analysis, report::Report};
+use anyhow::{Context as _, anyhow, bail};
 
 pub use self::options::Arguments;
+use self::{
+    input::Input,
+    pass::{Found, judge},
+    text::{Asked, text},
+};
+use super::{is_read, table::is_coloured};
+use crate::{logging, stream::Output};
 
 /// Runs the command: each file, also if one before it is damaged or cannot be read.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let _ = arguments;
-    Ok(ExitCode::SUCCESS)
+    let mut status = ExitCode::SUCCESS;
+    let mut is_first = true;
+    for file in arguments.files() {
+        match analyze(arguments, file, &mut is_first) {
+            Ok(Reader::Reads) => {}
+            Ok(Reader::Left) => break,
+            Err(error) => {
+                logging::failure(&error);
+                status = ExitCode::FAILURE;
+            }
+        }
+    }
+    Ok(status)
+}
+
+/// Whoever takes what is printed.
+enum Reader {
+    Reads,
+    Left,
+}
+
+/// Prints what is in a capture; fails then if it is damaged.
+fn analyze(arguments: &Arguments, file: &Path, is_first: &mut bool) -> anyhow::Result<Reader> {
+    let name = shown(file.as_os_str());
+    for written in arguments.written() {
+        input::refuse_same(file, written)?;
+    }
+    let input = Input::open(file, arguments.needs_second_pass())
+        .with_context(|| format!("cannot read {name}"))?;
+    let Found {
+        mut analysis,
+        links,
+        damage,
+    } = judge(&input, arguments).with_context(|| name.clone())?;
+    let damage = damage.map(|damage| damage.to_string());
+    analysis.report.file = file.to_string_lossy().into_owned();
+    analysis.report.damage.clone_from(&damage);
+    let ladder = ladder(arguments, &input, &analysis).with_context(|| name.clone())?;
+    let report = &analysis.report;
+    let mut printed = match (arguments.output(), ladder) {
+        (Output::Text, Some(ladder)) => ladder,
+        (Output::Text, None) => text(report, &Asked::of(arguments, links)).into_bytes(),
+        (Output::Json, _) => json(report, arguments.listed())?,
+    };
+    if !std::mem::take(is_first) && arguments.output() == Output::Text {
+        printed.insert(0, b'\n');
+    }
+    let mut output = io::stdout().lock();
+    let written = output.write_all(&printed).and_then(|()| output.flush());
+    let is_read = is_read(written).context("cannot print what was found")?;
+    match damage {
+        Some(damage) => Err(anyhow!("{name}: {damage}")),
+        None if is_read => Ok(Reader::Reads),
+        None => Ok(Reader::Left),
+    }
+}
+
+/// One object on a line, with no more findings than are to be listed.
+fn json(report: &Report, listed: usize) -> anyhow::Result<Vec<u8>> {
+    let mut report = report.clone();
+    let known = report.findings.len();
+    report.findings.truncate(listed);
+    report.findings_left_out += (known - report.findings.len()) as u64;
+    let mut line = serde_json::to_vec(&report)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// The ladder that is asked for, in text; where a picture is, too, that is written.
+fn ladder(
+    arguments: &Arguments,
+    input: &Input,
+    analysis: &Analysis,
+) -> anyhow::Result<Option<Vec<u8>>> {
+    let Some(number) = arguments.ladder() else {
+        return Ok(None);
+    };
+    let findings = &analysis.report.findings;
+    let Some(finding) = findings.get(number - 1) else {
+        match findings.len() {
+            0 => bail!("there is no finding that --ladder could draw"),
+            there => bail!("--ladder {number}: there are {there} findings"),
+        }
+    };
+    let span = analysis.spans.get(finding.span);
+    let span = span.context("the connection of the finding is not known")?;
+    let title = format!("Finding {number}: frame {}", finding.frame);
+    let ladder = pass::draw(input, arguments, span, title)?;
+    if let Some(path) = arguments.svg() {
+        fs::write(path, ladder.svg())
+            .with_context(|| format!("cannot write {}", shown(path.as_os_str())))?;
+    }
+    let mut text = Vec::new();
+    ladder.write_text(&mut text, is_coloured() && io::stdout().is_terminal())?;
+    Ok(Some(text))
 }
 
 /// A name that controls no terminal.

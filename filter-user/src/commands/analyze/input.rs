@@ -64,30 +64,28 @@ impl Input {
     }
 
     /// What there is to read, for the first time.
-    pub(super) fn first(&mut self) -> impl Read + '_ {
-        let spool = match &mut self.kind {
-            Kind::Spooled(spool) => Some(spool),
+    pub(super) fn first(&self) -> io::Result<impl Read + Send + use<>> {
+        let spool = match &self.kind {
+            Kind::Spooled(spool) => Some(spool.try_clone()?),
             Kind::Seekable { .. } | Kind::Stream => None,
         };
-        Spooling {
-            file: &self.file,
+        Ok(Spooling {
+            file: self.file.try_clone()?,
             spool,
-        }
+        })
     }
 
     /// What was read, from the beginning.
-    pub(super) fn again(&mut self) -> io::Result<&mut File> {
-        match &mut self.kind {
-            Kind::Seekable { start, .. } => {
-                self.file.seek(SeekFrom::Start(*start))?;
-                Ok(&mut self.file)
-            }
-            Kind::Spooled(spool) => {
-                spool.rewind()?;
-                Ok(spool)
-            }
-            Kind::Stream => Err(io::ErrorKind::NotSeekable.into()),
-        }
+    pub(super) fn again(&self) -> io::Result<File> {
+        let (file, start) = match &self.kind {
+            Kind::Seekable { start, .. } => (&self.file, *start),
+            Kind::Spooled(spool) => (spool, 0),
+            Kind::Stream => return Err(io::ErrorKind::NotSeekable.into()),
+        };
+        // A clone goes on where this one is.
+        let mut file = file.try_clone()?;
+        file.seek(SeekFrom::Start(start))?;
+        Ok(file)
     }
 }
 
@@ -121,12 +119,12 @@ fn is_same(one: &Metadata, other: &Metadata) -> bool {
 }
 
 /// Keeps what it reads, where that is wanted.
-struct Spooling<'a> {
-    file: &'a File,
-    spool: Option<&'a mut File>,
+struct Spooling {
+    file: File,
+    spool: Option<File>,
 }
 
-impl Read for Spooling<'_> {
+impl Read for Spooling {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let octets = self.file.read(buffer)?;
         if let Some(spool) = &mut self.spool {

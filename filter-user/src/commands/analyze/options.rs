@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::{Args, ValueHint, builder::RangedU64ValueParser};
-use filter_common::{Closer, Mode, Policy, Ticks};
+use filter_common::Closer;
 use ipnet::IpNet;
 
 use crate::{
@@ -158,32 +158,23 @@ impl Arguments {
         !self.filter.is_empty()
     }
 
-    pub(super) fn prefixes(&self) -> Vec<IpNet> {
-        let prefix = |wanted: &Wanted| match *wanted {
-            Wanted::Address(prefix) => Some(prefix),
-            Wanted::Port(_) => None,
-        };
-        self.filter.iter().filter_map(prefix).collect()
-    }
-
-    pub(super) fn ports(&self) -> Vec<u16> {
-        let port = |wanted: &Wanted| match *wanted {
-            Wanted::Port(port) => Some(port),
-            Wanted::Address(_) => None,
-        };
-        self.filter.iter().filter_map(port).collect()
-    }
-
-    /// As `lastack run` would have been asked to do it, in ticks of a millisecond.
-    pub(super) fn policy(&self) -> Policy {
-        Policy {
-            mode: Mode::Monitor,
-            closer: self.closer.into(),
-            rst_guard: false,
-            window: ticks(self.window),
+    /// As `lastack run` would have been asked to do it.
+    pub(super) fn analysis(&self) -> analysis::Options {
+        let mut filter = analysis::Filter::default();
+        for wanted in &self.filter {
+            match *wanted {
+                Wanted::Address(prefix) => filter.prefixes.push(prefix),
+                Wanted::Port(port) => filter.ports.push(port),
+            }
+        }
+        analysis::Options {
+            window: self.window,
             budget: self.budget,
-            half_closed_lifetime: ticks(self.half_closed_timeout),
-            closed_lifetime: ticks(self.closed_timeout),
+            closer: self.closer.into(),
+            half_closed_lifetime: self.half_closed_timeout,
+            closed_lifetime: self.closed_timeout,
+            filter,
+            most_findings: self.known(),
         }
     }
 
@@ -267,12 +258,6 @@ fn as_size(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-/// Rounded up, as the loader does it.
-fn ticks(span: Duration) -> Ticks {
-    let milliseconds = span.as_micros().div_ceil(1000);
-    Ticks(u64::try_from(milliseconds).unwrap_or(u64::MAX).max(1))
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Args as _;
@@ -311,12 +296,5 @@ mod tests {
             };
             assert_eq!(of(&run), of(&analyze), "{option}");
         }
-    }
-
-    #[test]
-    fn a_time_below_a_tick_is_one() {
-        assert_eq!(ticks(Duration::from_micros(1)), Ticks(1));
-        assert_eq!(ticks(Duration::from_micros(1001)), Ticks(2));
-        assert_eq!(ticks(Duration::from_millis(500)), Ticks(500));
     }
 }

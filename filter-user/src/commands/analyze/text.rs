@@ -5,16 +5,19 @@ mod notes;
 mod tables;
 mod words;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use analysis::{capture::Time, report::Report};
+use analysis::{
+    capture::{LinkType, Time},
+    report::Report,
+};
 use indicatif::HumanCount;
 
 use self::{
     answer::Answer,
     words::{count, date, paragraph},
 };
-use super::printable;
+use super::{Arguments, printable};
 use crate::commands::table;
 
 /// What has been asked for, as far as the text depends on it.
@@ -28,13 +31,28 @@ pub(super) struct Asked {
     pub(super) is_filtered: bool,
     /// Options on which findings depend, and values, as far as they are not the defaults.
     pub(super) options: Vec<(&'static str, String)>,
+    /// Types of packets that were not understood.
+    pub(super) links: BTreeSet<LinkType>,
+}
+
+impl Asked {
+    /// By these options, of a capture with packets of such types that are not understood.
+    pub(super) fn of(arguments: &Arguments, links: BTreeSet<LinkType>) -> Self {
+        Self {
+            findings: arguments.listed(),
+            window: arguments.window(),
+            is_filtered: arguments.is_filtered(),
+            options: arguments.decisive(),
+            links,
+        }
+    }
 }
 
 /// All of it.
 pub(super) fn text(report: &Report, asked: &Asked) -> String {
     let answer = Answer::of(report);
     let mut text = format!("{}\n\n", printable(&report.file));
-    let sentences = answer.sentences(report, asked.is_filtered);
+    let sentences = answer.sentences(report, asked);
     text += &format!("{}\n\n{}", paragraph(&sentences, ""), totals(report));
     if report.damage.is_some() {
         text += "The capture is damaged: this is of what could be read.\n";
@@ -57,7 +75,7 @@ pub(super) fn text(report: &Report, asked: &Asked) -> String {
     if !report.hosts.is_empty() {
         text += &format!("\n{LEGEND}");
     }
-    let notes = notes::notes(report);
+    let notes = notes::notes(report, &asked.links);
     if !notes.is_empty() {
         text += "\nWhat else was seen\n\n";
         for note in notes {

@@ -4,7 +4,7 @@ use analysis::report::{Host, Report};
 
 use indicatif::HumanCount;
 
-use super::{notes, words::count};
+use super::{Asked, notes, words::count};
 
 /// What a capture says of the fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,13 +55,13 @@ impl Answer {
     }
 
     /// In words.
-    pub(super) fn sentences(self, report: &Report, is_filtered: bool) -> String {
+    pub(super) fn sentences(self, report: &Report, asked: &Asked) -> String {
         match self {
             Self::Fault => fault(report),
             Self::Redundant => redundant(report),
             Self::None => none(report),
             Self::Unknown(lack) => {
-                let why = lack.sentence(report, is_filtered);
+                let why = lack.sentence(report, asked);
                 format!("It cannot be told whether the fault is there: {why}")
             }
         }
@@ -162,16 +162,18 @@ const fn unasked(report: &Report) -> u64 {
 }
 
 impl Lack {
-    fn sentence(self, report: &Report, is_filtered: bool) -> String {
+    fn sentence(self, report: &Report, asked: &Asked) -> String {
         let connections = count(report.connections, "connection");
         match self {
             Self::Packets => "there is no packet in this capture.".to_owned(),
             Self::Readable => {
                 let most = report.skipped.iter().max_by_key(|(_, packets)| **packets);
-                let why = most.map_or("", |(reason, _)| notes::skipped(reason));
+                let why = most.map_or_else(String::new, |(reason, _)| {
+                    notes::skipped(reason, &asked.links)
+                });
                 format!("none of its packets can be read: {why}.")
             }
-            Self::Segments if is_filtered => {
+            Self::Segments if asked.is_filtered => {
                 "no TCP connection in this capture matches --filter.".to_owned()
             }
             Self::Segments => "there is no TCP segment in this capture.".to_owned(),

@@ -1,14 +1,17 @@
 //! What else was seen, what it means, and what to do next.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use analysis::report::{Finding, Report};
+use analysis::{
+    capture::LinkType,
+    report::{Cure, Finding, Report},
+};
 use filter_common::Reason;
 
-use super::{super::printable, answer::Answer, words::count};
+use super::{super::{pass::LINK_TYPE, printable}, answer::Answer, words::count};
 
 /// A sentence or two each.
-pub(super) fn notes(report: &Report) -> Vec<String> {
+pub(super) fn notes(report: &Report, links: &BTreeSet<LinkType>) -> Vec<String> {
     let mut notes = Vec::new();
     let mut note = |number: u64, text: &dyn Fn(u64) -> String| {
         if number > 0 {
@@ -76,33 +79,50 @@ pub(super) fn notes(report: &Report) -> Vec<String> {
     });
     for (reason, &packets) in &report.skipped {
         note(packets, &|packets| {
-            format!("{} skipped: {}.", count(packets, "packet"), skipped(reason))
+            format!(
+                "{} skipped: {}.",
+                count(packets, "packet"),
+                skipped(reason, links)
+            )
         });
     }
     notes
 }
 
-/// Why packets of this reason cannot be judged.
-pub(super) fn skipped(reason: &'static str) -> &'static str {
+/// Why packets of this reason cannot be judged; `links`: types that are not understood.
+pub(super) fn skipped(reason: &str, links: &BTreeSet<LinkType>) -> String {
     let is = |known: Reason| reason == known.as_str();
-    match () {
-        () if is(Reason::Fragment) => "fragments that hold TCP",
-        () if is(Reason::Truncated) => {
+    let why = match reason {
+        LINK_TYPE => {
+            let links: Vec<_> = links.iter().map(LinkType::to_string).collect();
+            return format!(
+                "of a link type that is not understood: {}",
+                links.join(", ")
+            );
+        }
+        "encrypted" => "encrypted wireless frames",
+        "wireless_fragment" => "fragments of wireless frames",
+        "aggregated" => "wireless frames with several packets each (A-MSDU)",
+        "bad_checksum" => "wireless frames that arrived damaged",
+        _ if is(Reason::Fragment) => "fragments that hold TCP",
+        _ if is(Reason::Truncated) => {
             "too little of them was captured to see their headers (use a larger snapshot length)"
         }
-        () if is(Reason::BadHeader) => "their headers contradict one another",
-        () if is(Reason::EtherType) => "neither IPv4 nor IPv6, or behind more than two VLAN tags",
-        () if is(Reason::ExtensionHeader) => "an IPv6 extension header that is not known",
-        () => reason,
-    }
+        _ if is(Reason::BadHeader) => "their headers contradict one another",
+        _ if is(Reason::EtherType) => "neither IPv4 nor IPv6, or behind more than two VLAN tags",
+        _ if is(Reason::ExtensionHeader) => "an IPv6 extension header that is not known",
+        other => other,
+    };
+    why.to_owned()
 }
 
 /// Why R1 lets an ACK pass that nothing had asked for; none where it does not.
 pub(super) fn passed(finding: &Finding, window: Duration) -> Option<String> {
+    if finding.cure == Cure::R1 {
+        return None;
+    }
     let is = |known: Reason| finding.reason == known.as_str();
     let why = match () {
-        () if is(Reason::SpuriousAckObserved) || is(Reason::RedundantAckObserved) => return None,
-        () if is(Reason::SpuriousAckDropped) || is(Reason::RedundantAckDropped) => return None,
         () if is(Reason::WindowOver) => {
             format!("later than --window {}", humantime::format_duration(window))
         }

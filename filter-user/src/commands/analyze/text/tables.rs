@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use analysis::{
     capture::Time,
-    report::{Cure, Finding, Host, Kind, Report},
+    report::{Cure, Finding, Kind, Report},
 };
 
 use super::{

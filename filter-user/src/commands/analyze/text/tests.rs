@@ -27,10 +27,11 @@ fn finding(number: u64, client: &str, server: &str) -> Finding {
         time: Time(START + number * 1_234_567_890),
         kind: Kind::Spurious,
         seconds_after_ack: 0.2,
-        reason: "spurious_ack_observed",
+        reason: "spurious_ack",
         reset_frame: Some(12 * number + 1),
         reset_after_seconds: Some(0.000_05),
         cure: Cure::R1,
+        span: 0,
     }
 }
 
@@ -63,6 +64,7 @@ const ASKED: &Asked = &Asked {
     window: Duration::from_millis(500),
     is_filtered: false,
     options: Vec::new(),
+    links: BTreeSet::new(),
 };
 
 /// The text's first sentences, on one line.
