@@ -3,6 +3,20 @@
 //! Needs no kernel and no rights. Reads ([`capture`]), judges with the state machine that runs in
 //! the kernel ([`Analyzer`]), and draws ([`ladder`]).
 
+mod analyzer;
 pub mod capture;
+mod closing;
+mod connections;
+mod copies;
+mod filter;
+mod findings;
 pub mod ladder;
 pub mod report;
+mod scribe;
+mod segments;
+
+pub use analyzer::{Analysis, Analyzer, Options};
+pub use filter::Filter;
+pub use findings::Span;
+pub use scribe::Scribe;
+pub use segments::{Endpoints, Judged, Judgement};

@@ -6,7 +6,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::capture::Time;
 
@@ -20,10 +20,8 @@ pub struct Report {
     /// TCP segments that were understood and are not left out by a filter.
     pub segments: u64,
     /// When the first packet was captured, and the last.
-    #[serde(serialize_with = "optional_rfc3339")]
     pub first: Option<Time>,
     /// See `first`.
-    #[serde(serialize_with = "optional_rfc3339")]
     pub last: Option<Time>,
     /// TCP connections, those included of which only a part is there.
     pub connections: u64,
@@ -102,13 +100,14 @@ pub struct Finding {
     /// The number of its frame, from 1.
     pub frame: u64,
     /// When it was captured.
-    #[serde(serialize_with = "rfc3339")]
     pub time: Time,
     /// What it is.
     pub kind: Kind,
-    /// Since the last ACK of the server's FIN that went before it.
+    /// Since the last ACK of the server's FIN before it that the filter lets pass: what R1 compares
+    /// with its window.
     pub seconds_after_ack: f64,
-    /// Why R1 drops it, or lets it pass: the name of a [`Reason`](filter_common::Reason).
+    /// Why R1 drops it (`spurious_ack`, `redundant_ack`), or lets it pass: the name of a
+    /// [`Reason`](filter_common::Reason).
     pub reason: &'static str,
     /// The reset that followed.
     pub reset_frame: Option<u64>,
@@ -116,6 +115,9 @@ pub struct Finding {
     pub reset_after_seconds: Option<f64>,
     /// What helps.
     pub cure: Cure,
+    /// Which of the [spans](crate::Analysis::spans) has its connection.
+    #[serde(skip)]
+    pub span: usize,
 }
 
 /// What a finding is.
@@ -140,15 +142,4 @@ pub enum Cure {
     None,
     /// R1 lets the ACK pass, and no reset followed.
     NotNeeded,
-}
-
-fn rfc3339<S: Serializer>(time: &Time, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&humantime::format_rfc3339_nanos((*time).into()))
-}
-
-fn optional_rfc3339<S: Serializer>(time: &Option<Time>, to: S) -> Result<S::Ok, S::Error> {
-    match time {
-        Some(time) => rfc3339(time, to),
-        None => to.serialize_none(),
-    }
 }

@@ -16,11 +16,14 @@ pub use read::Capture;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde::{Serialize, Serializer};
+
 /// The most octets that any program captures of a packet. More in one are taken for damage, as
 /// Wireshark does.
 const MOST_CAPTURED: usize = 0x4_0000;
 
-/// When a packet was captured: nanoseconds since 1970-01-01 00:00 UTC.
+/// When a packet was captured: nanoseconds since 1970-01-01 00:00 UTC. In JSON as
+/// RFC 3339.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(pub u64);
 
@@ -35,6 +38,12 @@ impl Time {
 impl From<Time> for SystemTime {
     fn from(time: Time) -> Self {
         UNIX_EPOCH + Duration::from_nanos(time.0)
+    }
+}
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_rfc3339_nanos((*self).into()))
     }
 }
 

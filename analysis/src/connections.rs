@@ -1,0 +1,270 @@
+//! The connections that are open, or were a short while ago: memory is bounded by their number.
+
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    mem,
+    time::Duration,
+};
+
+use filter_common::{Direction, Flags, FlowKey, Segment, SeqNum, expiry::TupleHash};
+use hashbrown::{HashTable, hash_table::Entry};
+
+use crate::{capture::Time, closing::Closing};
+
+/// How many there are at the most, lest a scan of a whole network fill the memory.
+const MOST: usize = 1 << 20;
+/// How many are looked at to find one that can be forgotten for another.
+const CANDIDATES: usize = 16;
+
+/// One side of a connection, of the two as they are in its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The key's client.
+    First,
+    /// The key's server.
+    Second,
+}
+
+/// One connection.
+#[derive(Debug, Default)]
+pub(crate) struct Connection {
+    /// Its addresses and ports, in the order of their numbers.
+    key: FlowKey,
+    /// Initial sequence numbers, where the SYN was seen.
+    initial: [Option<SeqNum>; 2],
+    /// Nothing but SYNs was seen.
+    is_opening: bool,
+    /// Its frames are there with two kinds of sequence numbers.
+    pub(crate) is_renumbered: bool,
+    /// A RST was seen.
+    is_reset: bool,
+    /// When its last frame was captured.
+    last: Time,
+    /// Its first frame.
+    pub(crate) first_frame: u64,
+    /// Its close, if it has come so far.
+    pub(crate) closing: Option<Box<Closing>>,
+}
+
+/// How long connections are remembered after their last frame.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lifetimes {
+    /// Such as may go on.
+    pub(crate) open: Duration,
+    /// Such as are closed or reset.
+    pub(crate) closed: Duration,
+}
+
+/// All of them.
+pub(crate) struct Connections {
+    slots: Vec<Connection>,
+    free: Vec<u32>,
+    index: HashTable<u32>,
+    hash: TupleHash,
+    lifetimes: Lifetimes,
+    /// The slot that is looked at next.
+    hand: usize,
+    /// See [`Report::forgotten`](crate::report::Report::forgotten).
+    pub(crate) forgotten: u64,
+}
+
+impl End {
+    /// As an index.
+    pub(crate) const fn index(self) -> usize {
+        match self {
+            Self::First => 0,
+            Self::Second => 1,
+        }
+    }
+
+    /// The one across.
+    pub(crate) const fn other(self) -> Self {
+        match self {
+            Self::First => Self::Second,
+            Self::Second => Self::First,
+        }
+    }
+
+    /// Which way its segments travel where `client` is the client.
+    pub(crate) fn direction(self, client: Self) -> Direction {
+        if self == client {
+            Direction::FromClient
+        } else {
+            Direction::FromServer
+        }
+    }
+}
+
+impl Connection {
+    /// Forgets what was before: its ports are used again.
+    pub(crate) fn begin(&mut self, frame: u64, is_opening: bool) {
+        *self = Self {
+            key: self.key,
+            first_frame: frame,
+            is_opening,
+            ..Self::default()
+        };
+    }
+
+    /// Whether a SYN of `end` opens another connection than the one that is known.
+    pub(crate) fn is_another(&self, end: End, segment: &Segment) -> bool {
+        self.initial[end.index()] != Some(segment.seq)
+    }
+
+    /// Takes note of a segment.
+    pub(crate) fn touch(&mut self, end: End, segment: &Segment, time: Time) {
+        self.last = time;
+        if segment.flags.any(Flags::SYN) {
+            self.initial[end.index()] = Some(segment.seq);
+        } else {
+            self.is_opening = false;
+        }
+        self.is_reset |= segment.flags.any(Flags::RST);
+    }
+
+    fn lifetime(&self, lifetimes: &Lifetimes) -> Duration {
+        /// A SYN that nobody answers is repeated for some two minutes.
+        const OPENING: Duration = Duration::from_mins(3);
+        let is_done = match &self.closing {
+            Some(closing) => closing.is_closed(),
+            None => self.is_reset,
+        };
+        if is_done {
+            lifetimes.closed
+        } else if self.is_opening {
+            OPENING
+        } else {
+            lifetimes.open
+        }
+    }
+
+    fn is_over(&self, now: Time, lifetimes: &Lifetimes) -> bool {
+        now.since(self.last) > self.lifetime(lifetimes)
+    }
+}
+
+impl Connections {
+    pub(crate) fn new(lifetimes: Lifetimes) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            index: HashTable::new(),
+            hash: TupleHash::new(RandomState::new().hash_one(0)),
+            lifetimes,
+            hand: 0,
+            forgotten: 0,
+        }
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// The connection of a segment, which end sent it, and whether it is new.
+    pub(crate) fn of(&mut self, key: &FlowKey, now: Time) -> (&mut Connection, End, bool) {
+        let (key, end) = in_order(key);
+        self.sweep(now);
+        let hash = hash(self.hash, &key);
+        let slots = &self.slots;
+        let entry = self.index.entry(
+            hash,
+            |slot| slots[*slot as usize].key == key,
+            |slot| self::hash(self.hash, &slots[*slot as usize].key),
+        );
+        match entry {
+            Entry::Occupied(entry) => {
+                let connection = &mut self.slots[*entry.get() as usize];
+                let is_over = connection.is_over(now, &self.lifetimes);
+                if is_over {
+                    *connection = Connection {
+                        key,
+                        ..Connection::default()
+                    };
+                }
+                (connection, end, is_over)
+            }
+            Entry::Vacant(entry) => {
+                let connection = Connection {
+                    key,
+                    ..Connection::default()
+                };
+                let slot = if let Some(slot) = self.free.pop() {
+                    self.slots[slot as usize] = connection;
+                    slot as usize
+                } else {
+                    self.slots.push(connection);
+                    self.slots.len() - 1
+                };
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    reason = "there are MOST at the most"
+                )]
+                entry.insert(slot as u32);
+                (&mut self.slots[slot], end, true)
+            }
+        }
+    }
+
+    /// Looks at one connection, whether it is over; when there are too many, forgets one that is not.
+    fn sweep(&mut self, now: Time) {
+        if self.slots.is_empty() {
+            return;
+        }
+        let hand = self.hand;
+        self.hand = (hand + 1) % self.slots.len();
+        let is_used = |slot: &Connection| slot.first_frame != 0;
+        if is_used(&self.slots[hand]) && self.slots[hand].is_over(now, &self.lifetimes) {
+            self.remove(hand);
+        }
+        if self.slots.len() >= MOST && self.free.is_empty() {
+            let candidates = (0..CANDIDATES).map(|n| (hand + n) % self.slots.len());
+            let oldest = candidates
+                .min_by_key(|slot| (self.slots[*slot].closing.is_some(), self.slots[*slot].last));
+            if let Some(oldest) = oldest {
+                self.remove(oldest);
+                self.forgotten += 1;
+            }
+        }
+    }
+
+    fn remove(&mut self, slot: usize) {
+        let key = mem::take(&mut self.slots[slot]).key;
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "there are MOST at the most"
+        )]
+        let number = slot as u32;
+        if let Ok(entry) = self
+            .index
+            .find_entry(hash(self.hash, &key), |found| *found == number)
+        {
+            entry.remove();
+        }
+        self.free.push(number);
+    }
+}
+
+/// The key of both directions, and which of its ends has sent.
+fn in_order(key: &FlowKey) -> (FlowKey, End) {
+    let ports = key.ports.rotate_left(16);
+    if (key.client, key.ports) <= (key.server, ports) {
+        return (*key, End::First);
+    }
+    let other = FlowKey {
+        client: key.server,
+        server: key.client,
+        ports,
+    };
+    (other, End::Second)
+}
+
+fn hash(hash: TupleHash, key: &FlowKey) -> u64 {
+    let mut hash = hash.words(0, key.ports);
+    for [first, second] in [key.client, key.server].as_flattened().as_chunks().0 {
+        hash = hash.words(*first, *second);
+    }
+    let hash = u64::from(hash.finish());
+    // The table looks at both ends of it.
+    hash << 32 | hash
+}

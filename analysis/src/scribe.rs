@@ -1,0 +1,162 @@
+//! One connection of a capture becomes a ladder.
+
+use std::net::SocketAddr;
+
+use filter_common::{Direction, Flags, Reason, Segment};
+
+use crate::{
+    capture::Time,
+    ladder::{Emphasis, Ladder, Step},
+    report::Kind,
+    segments::{Endpoints, Judged, Judgement},
+};
+
+/// Writes down the segments of one connection.
+#[derive(Clone, Debug)]
+pub struct Scribe {
+    endpoints: Endpoints,
+    steps: Vec<Step>,
+    start: Option<Time>,
+    /// First sequence numbers, of the client and of the server.
+    initial: [Option<u32>; 2],
+    /// The frame of the client's last ACK of the server's FIN.
+    last_ack: Option<(u64, Time)>,
+    is_closing: bool,
+}
+
+impl Scribe {
+    /// Of the connection between these two.
+    #[must_use]
+    pub fn new(client: SocketAddr, server: SocketAddr) -> Self {
+        Self {
+            endpoints: Endpoints { client, server },
+            steps: Vec::new(),
+            start: None,
+            initial: [None; 2],
+            last_ack: None,
+            is_closing: false,
+        }
+    }
+
+    /// Takes note of a frame, if it is of this connection.
+    pub fn frame(&mut self, number: u64, time: Time, judged: &Judged) {
+        let Judged::Segment(judgement) = judged else {
+            return;
+        };
+        let Endpoints { client, server } = self.endpoints;
+        let direction = match (judgement.source(), judgement.destination()) {
+            ends if ends == (client, server) => Direction::FromClient,
+            ends if ends == (server, client) => Direction::FromServer,
+            _ => return,
+        };
+        let segment = &judgement.segment;
+        let [sender, receiver] = match direction {
+            Direction::FromClient => [0, 1],
+            Direction::FromServer => [1, 0],
+        };
+        if segment.flags.any(Flags::SYN) {
+            self.initial[sender] = Some(segment.seq.0);
+        }
+        let has_ack = segment.flags.any(Flags::ACK);
+        let since = |initial: &mut Option<u32>, number: u32| {
+            number.wrapping_sub(*initial.get_or_insert(number))
+        };
+        // What a RST without ACK acknowledges means nothing.
+        let seq = since(&mut self.initial[sender], segment.seq.0);
+        let ack = has_ack.then(|| since(&mut self.initial[receiver], segment.ack.0));
+        let step = Step {
+            frame: Some(number),
+            at: time.since(*self.start.get_or_insert(time)),
+            direction,
+            flags: segment.flags,
+            seq,
+            ack,
+            payload: segment.payload,
+            note: self.note(judgement, time),
+            emphasis: match () {
+                () if judgement.unsolicited.is_some() => Emphasis::Fault,
+                () if segment.flags.any(Flags::RST) => Emphasis::Reset,
+                () => Emphasis::None,
+            },
+            arrives: true,
+            is_close: self.is_close(judgement, segment),
+        };
+        self.steps.push(step);
+        if has_acknowledged(judgement) {
+            self.last_ack = Some((number, time));
+        }
+    }
+
+    /// Everything that was written down.
+    #[must_use]
+    pub fn ladder(self, title: impl Into<String>) -> Ladder {
+        Ladder {
+            title: title.into(),
+            client: self.endpoints.client,
+            server: self.endpoints.server,
+            steps: self.steps,
+        }
+    }
+
+    fn is_close(&mut self, judgement: &Judgement, segment: &Segment) -> bool {
+        let closes = segment.flags.any(Flags::FIN.with(Flags::RST));
+        // A server acknowledges a FIN at once, mostly.
+        let answers = self.is_closing && segment.payload == 0;
+        let is_last = self
+            .steps
+            .last()
+            .is_some_and(|step| step.flags.any(Flags::FIN));
+        self.is_closing |= closes;
+        closes || has_acknowledged(judgement) || answers && is_last
+    }
+
+    fn note(&self, judgement: &Judgement, time: Time) -> Option<String> {
+        const NOTES: [(Reason, &str); 9] = [
+            (Reason::FlowCreated, "the client closes its half"),
+            (Reason::ClientFinRepeated, "its FIN again"),
+            (Reason::ServerFin, "the server closes its half"),
+            (Reason::FirstAck, "the server frees its socket"),
+            (Reason::ElicitedAck, "the server asked for it"),
+            (Reason::StaleAck, "stale: less than the FIN"),
+            (Reason::ServerElicits, "asks for an ACK"),
+            (Reason::ResetAfterClose, "no such ACK drew it"),
+            (Reason::ResetAfterSpuriousAck, "no such ACK drew it"),
+        ];
+        /// Why R1 lets an ACK pass that nothing asked for.
+        const BOUNDS: [(Reason, &str); 4] = [
+            (Reason::WindowOver, "later than R1's window"),
+            (Reason::BudgetSpent, "beyond R1's budget"),
+            (Reason::OtherOptions, "R1 minds its options"),
+            (Reason::OtherSequence, "R1 minds its SEG.SEQ"),
+        ];
+        let of = |notes: &[(Reason, &'static str)]| {
+            let mut notes = notes.iter();
+            let found = notes.find(|(reason, _)| *reason == judgement.reason);
+            found.map(|(_, note)| *note)
+        };
+        if let Some(kind) = judgement.unsolicited {
+            let effect = of(&BOUNDS).unwrap_or("R1 drops it");
+            let what = match (kind, self.last_ack) {
+                (Kind::Spurious, None) => "spurious".to_owned(),
+                (Kind::Spurious, Some((_, at))) => {
+                    format!("spurious, {} ms later", time.since(at).as_millis())
+                }
+                (Kind::Redundant, None) => "redundant".to_owned(),
+                (Kind::Redundant, Some((frame, _))) => {
+                    format!("redundant: frame {frame} answered")
+                }
+            };
+            return Some(format!("{what}; {effect}"));
+        }
+        if let Some(frame) = judgement.drawn_by {
+            return Some(format!("drawn by frame {frame}"));
+        }
+        of(&NOTES).map(str::to_owned)
+    }
+}
+
+/// Whether it acknowledges the server's FIN.
+fn has_acknowledged(judgement: &Judgement) -> bool {
+    judgement.unsolicited.is_some()
+        || matches!(judgement.reason, Reason::FirstAck | Reason::ElicitedAck)
+}

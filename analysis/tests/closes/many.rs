@@ -1,0 +1,132 @@
+//! Many connections: what is counted of whom, and what is kept.
+
+use std::net::SocketAddr;
+
+use analysis::{Filter, Options, report::Report};
+
+use crate::tape::{Client, SYN, Tape, options, shot};
+
+fn faulty(client: &str) -> Tape {
+    let mut tape = Tape::between(client, "192.0.2.1:80");
+    tape.open().fins().ack(10.0).ack(210.0);
+    tape
+}
+
+/// Three clients: one with two resets, one with two findings and none, a correct one.
+fn three() -> Tape {
+    let mut harmed = faulty("10.0.0.3:1000");
+    harmed.reset(211.0);
+    let mut harmed_again = faulty("10.0.0.3:1001");
+    harmed_again.reset(211.0);
+    let mut correct = Tape::between("10.0.0.1:1000", "192.0.2.1:80");
+    correct.open().fins().ack(10.0);
+    let mut all = faulty("10.0.0.2:1000");
+    all.then(&faulty("10.0.0.2:1001"))
+        .then(&correct)
+        .then(&harmed)
+        .then(&harmed_again);
+    all
+}
+
+#[test]
+fn hosts_are_listed_worst_first() {
+    let report = three().analyze().report;
+    let hosts: Vec<_> = report
+        .hosts
+        .iter()
+        .map(|host| {
+            let counts = (host.connections, host.spurious_acks, host.resets);
+            (host.client.to_string(), counts)
+        })
+        .collect();
+    assert_eq!(
+        hosts,
+        [
+            ("10.0.0.3".to_owned(), (2, 2, 2)),
+            ("10.0.0.2".to_owned(), (2, 2, 0)),
+        ]
+    );
+    assert_eq!((report.connections, report.closed), (5, 5));
+}
+
+#[test]
+fn findings_beyond_what_is_kept_are_counted() {
+    let few = Options {
+        most_findings: 1,
+        ..options()
+    };
+    let analysis = three().analyze_with(&few);
+    let Report {
+        findings,
+        findings_left_out,
+        spurious_acks,
+        resets_after_spurious_ack,
+        hosts,
+        ..
+    } = analysis.report;
+    assert_eq!((findings.len(), findings_left_out), (1, 3));
+    assert_eq!((spurious_acks, resets_after_spurious_ack), (4, 2));
+    assert_eq!(hosts[0].resets, 2);
+    assert_eq!(analysis.spans.len(), 1);
+}
+
+#[test]
+fn a_filter_leaves_other_connections_out() {
+    let one = Options {
+        filter: Filter {
+            prefixes: vec!["10.0.0.3/32".parse().unwrap()],
+            ports: vec![1001],
+        },
+        ..options()
+    };
+    let report = three().analyze_with(&one).report;
+    assert_eq!((report.connections, report.findings.len()), (1, 1));
+    let client: SocketAddr = "10.0.0.3:1001".parse().unwrap();
+    assert_eq!(report.findings[0].client, client);
+    assert_eq!(report.packets, 61);
+}
+
+#[test]
+fn a_scan_of_more_than_can_be_remembered_forgets_the_scan_first() {
+    let mut kb = Tape::closed();
+    let mut analyzer = analysis::Analyzer::new(&options());
+    kb.judge(&mut analyzer);
+    let mut scan = Tape::between("203.0.113.9:1", "10.0.0.2:1025");
+    scan.shoot(&shot(Client, 20.0, SYN, 0, 0, 0));
+    let [(time, frame)] = scan.frames() else {
+        unreachable!("one frame")
+    };
+    let mut frame = frame.clone();
+    for number in 0..2_u32 << 20 {
+        // The source address and port.
+        frame[26..30].copy_from_slice(&number.to_be_bytes());
+        let link = filter_common::wire::Link::Ethernet;
+        analyzer.frame(100 + u64::from(number), *time, link, frame.as_slice());
+    }
+    kb = Tape::closed();
+    kb.skip(11).ack(210.0).reset(211.0);
+    kb.judge(&mut analyzer);
+    let report = analyzer.finish().report;
+    assert_eq!(report.connections, (2 << 20) + 1);
+    assert!(report.forgotten >= 1 << 20, "{}", report.forgotten);
+    assert_eq!(report.findings.len(), 1, "the close was forgotten");
+}
+
+#[test]
+fn connections_are_forgotten_when_they_are_over() {
+    let mut analyzer = analysis::Analyzer::new(&options());
+    let mut tape = Tape::v4();
+    let mut most = 0;
+    for minute in 0..600_u16 {
+        let at = f64::from(minute) * 60_000.0;
+        tape.client.set_port(1000 + minute);
+        tape.clear();
+        for tick in 0..10 {
+            tape.shoot(&shot(Client, at + f64::from(tick), SYN, 0, 0, 0));
+        }
+        tape.judge(&mut analyzer);
+        most = most.max(analyzer.open_connections());
+    }
+    // A SYN that nobody answers is remembered for three minutes.
+    assert!(most <= 10, "{most}");
+}
