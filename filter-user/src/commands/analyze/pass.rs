@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, io::Read, ops::ControlFlow};
 
 use analysis::{
-    Analysis, Analyzer, Filter, Judged, Options, Scribe, Span,
+    Analysis, Analyzer, Judged, Scribe, Span,
     capture::{Capture, CaptureError, Damage, LinkType, Packet},
     ladder::Ladder,
 };

@@ -8,7 +8,11 @@ use analysis::{
 };
 use filter_common::Reason;
 
-use super::{super::{pass::LINK_TYPE, printable}, answer::Answer, words::count};
+use super::{
+    super::{pass::LINK_TYPE, printable},
+    answer::Answer,
+    words::count,
+};
 
 /// A sentence or two each.
 pub(super) fn notes(report: &Report, links: &BTreeSet<LinkType>) -> Vec<String> {
