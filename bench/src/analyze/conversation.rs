@@ -106,16 +106,28 @@ impl Conversation {
             )
         } else {
             let address = |site, net, host| {
-                Ipv6Addr::new(0x2001, 0xdb8, site, u16::from(net), 0, 0, 0, u16::from(host))
+                Ipv6Addr::new(
+                    0x2001,
+                    0xdb8,
+                    site,
+                    u16::from(net),
+                    0,
+                    0,
+                    0,
+                    u16::from(host),
+                )
             };
-            (address(1, net, host + 1).into(), address(2, 0, remote).into())
+            (
+                address(1, net, host + 1).into(),
+                address(2, 0, remote).into(),
+            )
         };
         let kind = rng.u8(..100);
         let is_tcp = kind < 90;
         let mut script = Script(Vec::new());
         let service = match kind {
             // Short, and half-closed by the client, as the fault needs it.
-            0..70 => {
+            0..72 => {
                 let end = if host < WITH_FAULT {
                     End::Fault
                 } else if kind < 2 {
@@ -126,15 +138,15 @@ impl Conversation {
                 script.short(rng, end);
                 80
             }
-            70..80 => {
+            72..82 => {
                 script.server_closes(rng);
                 443
             }
-            80..85 => {
+            82..88 => {
                 script.crossing(rng);
                 8080
             }
-            85..90 => {
+            88..90 => {
                 script.download(rng);
                 443
             }

@@ -117,7 +117,9 @@ mod tests {
     #[test]
     fn time_goes_on() {
         let mut traffic = Traffic::new(1, 50);
-        let times: Vec<_> = (0..10_000).map(|_| traffic.packet().unwrap().time).collect();
+        let times: Vec<_> = (0..10_000)
+            .map(|_| traffic.packet().unwrap().time)
+            .collect();
         assert!(times.is_sorted());
     }
 }
