@@ -14,7 +14,7 @@ use filter_common::{
 use crate::{
     capture::{Packet, Time, link},
     closing::{At, Closing, Event},
-    connections::{Connections, Lifetimes},
+    connections::{Connections, Found, Lifetimes},
     copies::{Seen, Share, Sighting},
     filter::Filter,
     findings::{Findings, Span},
@@ -147,7 +147,10 @@ impl Analyzer {
             drawn_by: None,
         };
         let sighting = || Sighting::new(frame, &located, &segment, time);
-        self.segment(judgement, at, sighting)
+        let found = self.connections.find(&key, time);
+        let judged = self.segment(&found, judgement, at, sighting);
+        self.connections.keep(found.slot, time);
+        judged
     }
 
     /// Counts a packet whose link layer is not understood, under a name for why.
@@ -174,12 +177,14 @@ impl Analyzer {
 
     fn segment(
         &mut self,
+        found: &Found,
         judgement: Judgement,
         at: At,
         sighting: impl FnOnce() -> Sighting,
     ) -> Judged {
         let Judgement { key, segment, .. } = judgement;
-        let (connection, end, is_new) = self.connections.of(&key, at.time);
+        let Found { slot, end, is_new } = *found;
+        let connection = self.connections.at(slot);
         let opens = segment.flags.any(Flags::SYN) && !segment.flags.any(Flags::ACK);
         let begins = is_new || opens && connection.is_another(end, &segment);
         if begins {
@@ -187,7 +192,7 @@ impl Analyzer {
             self.report.one_sided_connections += 1;
             connection.begin(at.frame, segment.flags.any(Flags::SYN));
         }
-        if connection.touch(end, &segment, at.time) {
+        if connection.touch(end, &segment) {
             self.report.one_sided_connections -= 1;
         }
         if connection.is_renumbered {

@@ -141,6 +141,11 @@ impl Closing {
         self.sides[end.index()].see(frame, all)
     }
 
+    /// Makes room, when no frame can have a copy any more.
+    pub(crate) fn settle(&mut self) {
+        self.sides.iter_mut().for_each(Side::settle);
+    }
+
     /// Judges a segment.
     pub(crate) fn judge(&mut self, end: End, segment: &Segment, at: At, policy: &Policy) -> Judged {
         let [likely, other] = [self.first, self.first.other()]

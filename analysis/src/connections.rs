@@ -9,7 +9,7 @@ use std::{
 use filter_common::{Direction, Flags, FlowKey, Segment, SeqNum, expiry::TupleHash};
 use hashbrown::{HashTable, hash_table::Entry};
 
-use crate::{capture::Time, closing::Closing};
+use crate::{capture::Time, closing::Closing, copies::LONGEST};
 
 /// How many there are at the most, lest a scan of a whole network fill the memory.
 const MOST: usize = 1 << 20;
@@ -40,10 +40,10 @@ pub(crate) struct Connection {
     pub(crate) is_renumbered: bool,
     /// A RST was seen.
     is_reset: bool,
-    /// When its last frame was captured.
-    last: Time,
     /// Its first frame.
     pub(crate) first_frame: u64,
+    /// The second from which on it is over.
+    over: u64,
     /// Its close, if it has come so far.
     pub(crate) closing: Option<Box<Closing>>,
 }
@@ -57,9 +57,24 @@ pub(crate) struct Lifetimes {
     pub(crate) closed: Duration,
 }
 
+/// Where a connection is.
+pub(crate) struct Found {
+    pub(crate) slot: usize,
+    /// Who has sent.
+    pub(crate) end: End,
+    /// It was not known, or is over.
+    pub(crate) is_new: bool,
+}
+
+/// The second that does not come.
+const NEVER: u64 = u64::MAX;
+
 /// All of them.
 pub(crate) struct Connections {
     slots: Vec<Connection>,
+    /// For each slot the second from which on there is something to do; beside them, since they are
+    /// walked over all the time.
+    due: Vec<u64>,
     free: Vec<u32>,
     index: HashTable<u32>,
     hash: TupleHash,
@@ -114,8 +129,7 @@ impl Connection {
     }
 
     /// Takes note of a segment; tells whether it is the first by which both ends are heard.
-    pub(crate) fn touch(&mut self, end: End, segment: &Segment, time: Time) -> bool {
-        self.last = time;
+    pub(crate) fn touch(&mut self, end: End, segment: &Segment) -> bool {
         let was_heard = mem::replace(&mut self.heard[end.index()], true);
         if segment.flags.any(Flags::SYN) {
             self.initial[end.index()] = Some(segment.seq);
@@ -141,16 +155,13 @@ impl Connection {
             lifetimes.open
         }
     }
-
-    fn is_over(&self, now: Time, lifetimes: &Lifetimes) -> bool {
-        now.since(self.last) > self.lifetime(lifetimes)
-    }
 }
 
 impl Connections {
     pub(crate) fn new(lifetimes: Lifetimes) -> Self {
         Self {
             slots: Vec::new(),
+            due: Vec::new(),
             free: Vec::new(),
             index: HashTable::new(),
             hash: TupleHash::new(RandomState::new().hash_one(0)),
@@ -165,8 +176,8 @@ impl Connections {
         self.index.len()
     }
 
-    /// The connection of a segment, which end sent it, and whether it is new.
-    pub(crate) fn of(&mut self, key: &FlowKey, now: Time) -> (&mut Connection, End, bool) {
+    /// Where the connection of a segment is.
+    pub(crate) fn find(&mut self, key: &FlowKey, now: Time) -> Found {
         let (key, end) = in_order(key);
         self.sweep(now);
         let hash = hash(self.hash, &key);
@@ -176,38 +187,40 @@ impl Connections {
             |slot| slots[*slot as usize].key == key,
             |slot| self::hash(self.hash, &slots[*slot as usize].key),
         );
-        match entry {
+        let (slot, is_new) = match entry {
             Entry::Occupied(entry) => {
-                let connection = &mut self.slots[*entry.get() as usize];
-                let is_over = connection.is_over(now, &self.lifetimes);
-                if is_over {
-                    *connection = Connection {
-                        key,
-                        ..Connection::default()
-                    };
-                }
-                (connection, end, is_over)
+                let slot = *entry.get() as usize;
+                (slot, seconds(now) >= self.slots[slot].over)
             }
             Entry::Vacant(entry) => {
-                let connection = Connection {
-                    key,
-                    ..Connection::default()
-                };
-                let slot = if let Some(slot) = self.free.pop() {
-                    self.slots[slot as usize] = connection;
-                    slot as usize
-                } else {
-                    self.slots.push(connection);
-                    self.slots.len() - 1
-                };
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    reason = "there are MOST at the most"
-                )]
-                entry.insert(slot as u32);
-                (&mut self.slots[slot], end, true)
+                let slot = self.free.pop().unwrap_or_else(|| {
+                    self.slots.push(Connection::default());
+                    self.due.push(NEVER);
+                    number(self.slots.len() - 1)
+                });
+                entry.insert(slot);
+                self.slots[slot as usize].key = key;
+                (slot as usize, true)
             }
-        }
+        };
+        Found { slot, end, is_new }
+    }
+
+    /// The connection in a slot.
+    pub(crate) fn at(&mut self, slot: usize) -> &mut Connection {
+        &mut self.slots[slot]
+    }
+
+    /// Remembers a connection for as long as it may live from now on.
+    pub(crate) fn keep(&mut self, slot: usize, now: Time) {
+        let connection = &mut self.slots[slot];
+        let over = seconds(now) + connection.lifetime(&self.lifetimes).as_secs() + 1;
+        connection.over = over;
+        self.due[slot] = if connection.closing.is_some() {
+            over.min(seconds(now) + LONGEST.as_secs() + 1)
+        } else {
+            over
+        };
     }
 
     /// Looks at one connection, whether it is over; when there are too many, forgets one that is not.
@@ -216,15 +229,26 @@ impl Connections {
             return;
         }
         let hand = self.hand;
-        self.hand = (hand + 1) % self.slots.len();
-        let is_used = |slot: &Connection| slot.first_frame != 0;
-        if is_used(&self.slots[hand]) && self.slots[hand].is_over(now, &self.lifetimes) {
-            self.remove(hand);
+        self.hand = if hand + 1 < self.slots.len() {
+            hand + 1
+        } else {
+            0
+        };
+        if seconds(now) >= self.due[hand] {
+            let connection = &mut self.slots[hand];
+            if seconds(now) >= connection.over {
+                self.remove(hand);
+            } else {
+                if let Some(closing) = &mut connection.closing {
+                    closing.settle();
+                }
+                self.due[hand] = connection.over;
+            }
         }
         if self.slots.len() >= MOST && self.free.is_empty() {
             let candidates = (0..CANDIDATES).map(|n| (hand + n) % self.slots.len());
             let oldest = candidates
-                .min_by_key(|slot| (self.slots[*slot].closing.is_some(), self.slots[*slot].last));
+                .min_by_key(|slot| (self.slots[*slot].closing.is_some(), self.slots[*slot].over));
             if let Some(oldest) = oldest {
                 self.remove(oldest);
                 self.forgotten += 1;
@@ -234,19 +258,28 @@ impl Connections {
 
     fn remove(&mut self, slot: usize) {
         let key = mem::take(&mut self.slots[slot]).key;
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "there are MOST at the most"
-        )]
-        let number = slot as u32;
-        if let Ok(entry) = self
+        self.due[slot] = NEVER;
+        let number = number(slot);
+        let entry = self
             .index
-            .find_entry(hash(self.hash, &key), |found| *found == number)
-        {
+            .find_entry(hash(self.hash, &key), |found| *found == number);
+        if let Ok(entry) = entry {
             entry.remove();
         }
         self.free.push(number);
     }
+}
+
+const fn seconds(time: Time) -> u64 {
+    time.0 / 1_000_000_000
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "there are no more than MOST"
+)]
+const fn number(slot: usize) -> u32 {
+    slot as u32
 }
 
 /// The key of both directions, and which of its ends has sent.

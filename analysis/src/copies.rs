@@ -17,7 +17,7 @@ use crate::capture::Time;
 /// before the same batch again.
 const REMEMBERED: usize = 8;
 /// The longest way from one point of capture to another, with full queues between them.
-const LONGEST: Duration = Duration::from_secs(2);
+pub(crate) const LONGEST: Duration = Duration::from_secs(2);
 /// What nobody needs to send the same segment again; between two ports of a mirror it takes less.
 /// The least that Linux waits for a tail loss probe is two jiffies.
 /// <https://github.com/torvalds/linux/blob/v6.18/net/ipv4/tcp_output.c> tcp_schedule_loss_probe
@@ -73,8 +73,12 @@ enum Ids {
 /// The frames of one direction of a closing connection.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Side {
-    ring: [Option<Sighting>; REMEMBERED],
-    next: usize,
+    /// The latest frames, in a ring; gone when they are too old to have copies.
+    ring: Option<Box<[Sighting; REMEMBERED]>>,
+    /// Frames since the ring is there.
+    seen: u32,
+    has_sent: bool,
+    last_id: u16,
     ids: Ids,
     share: Share,
     /// By how much the TTL of a copy was less.
@@ -156,18 +160,19 @@ impl Share {
 impl Side {
     /// Takes note of a frame. `all` is what is known of the whole capture.
     pub(crate) fn see(&mut self, frame: Sighting, all: &mut Share) -> Seen {
-        let before = self.ring.iter().flatten().copied();
         let mut is_copy = false;
         let mut hops = None;
-        for earlier in before {
+        let seen = self.seen as usize;
+        let ring = self.ring.iter().flat_map(|ring| ring.iter());
+        for earlier in ring.take(seen) {
             if !earlier.is_like(&frame) || earlier.apart(&frame) > LONGEST {
                 continue;
             }
             if !earlier.has_numbers_of(&frame) {
-                if self.is_renumbered(&earlier, &frame) {
+                if self.is_renumbered(earlier, &frame) {
                     return Seen::Renumbered;
                 }
-            } else if earlier.options == frame.options && self.is_same(&earlier, &frame, *all) {
+            } else if earlier.options == frame.options && self.is_same(earlier, &frame, *all) {
                 is_copy = true;
                 hops = Some(earlier.hops.wrapping_sub(frame.hops));
             }
@@ -180,19 +185,25 @@ impl Side {
             self.hops = hops.filter(|hops| *hops != 0).or(self.hops);
             return Seen::Copy;
         }
-        let last = self.ring[(self.next + REMEMBERED - 1) % REMEMBERED];
-        if let Some(last) = last
-            && self.ids != Ids::Counted
-        {
-            self.ids = if last.id == frame.id {
+        if self.has_sent && self.ids != Ids::Counted {
+            self.ids = if self.last_id == frame.id {
                 Ids::Constant
             } else {
                 Ids::Counted
             };
         }
-        self.ring[self.next] = Some(frame);
-        self.next = (self.next + 1) % REMEMBERED;
+        self.has_sent = true;
+        self.last_id = frame.id;
+        let ring = self.ring.get_or_insert_default();
+        ring[seen % REMEMBERED] = frame;
+        self.seen = self.seen.wrapping_add(1);
         Seen::New
+    }
+
+    /// Forgets all frames, when none can have a copy any more: [`LONGEST`] after the last one.
+    pub(crate) fn settle(&mut self) {
+        self.ring = None;
+        self.seen = 0;
     }
 
     /// Of two frames whose segments are the same.

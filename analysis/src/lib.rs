@@ -14,9 +14,11 @@ pub mod ladder;
 pub mod report;
 mod scribe;
 mod segments;
+mod selection;
 
 pub use analyzer::{Analysis, Analyzer, Options};
 pub use filter::Filter;
 pub use findings::Span;
 pub use scribe::Scribe;
 pub use segments::{Endpoints, Judged, Judgement};
+pub use selection::Selection;

@@ -2,7 +2,11 @@
 
 use std::net::SocketAddr;
 
-use analysis::{Filter, Options, report::Report};
+use analysis::{
+    Filter, Options, Selection,
+    capture::{LinkType, Packet},
+    report::Report,
+};
 
 use crate::tape::{Client, SYN, Tape, options, shot};
 
@@ -129,4 +133,30 @@ fn connections_are_forgotten_when_they_are_over() {
     }
     // A SYN that nobody answers is remembered for three minutes.
     assert!(most <= 10, "{most}");
+}
+
+#[test]
+fn a_selection_has_the_packets_of_the_findings_connections_and_no_others() {
+    let mut again = faulty("10.0.0.2:1000");
+    again.shoot(&shot(Client, 20.0, SYN, 90_000, 0, 0));
+    let mut correct = Tape::between("10.0.0.1:1000", "192.0.2.1:80");
+    correct.open().fins().ack(10.0);
+    correct.then(&again);
+    let spans = correct.analyze().spans;
+    let selection = Selection::new(&spans);
+    let numbers = (1..).zip(correct.frames());
+    let selected: Vec<u64> = numbers
+        .map(|(number, (time, data))| Packet {
+            number,
+            time: *time,
+            link: LinkType(1),
+            interface: 0,
+            data,
+            wire_len: data.len(),
+        })
+        .filter(|packet| selection.has(packet))
+        .map(|packet| packet.number)
+        .collect();
+    assert_eq!(selected, (12..=23).collect::<Vec<_>>());
+    assert!(selection.is_past(24) && !selection.is_past(23));
 }
