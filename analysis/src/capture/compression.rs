@@ -1,6 +1,9 @@
 //! Captures that were compressed with gzip or zstd, told by how they begin.
 
-use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::{
+    fmt::Display,
+    io::{self, BufRead, BufReader, Cursor, Read},
+};
 
 use flate2::bufread::MultiGzDecoder;
 use ruzstd::decoding::{
@@ -131,9 +134,6 @@ impl<R: BufRead> Read for Zstd<R> {
     }
 }
 
-fn broken(error: impl ToString) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        format!("zstd: {}", error.to_string()),
-    )
+fn broken(error: impl Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("zstd: {error}"))
 }

@@ -8,7 +8,9 @@ pub mod link;
 mod pcap;
 mod pcapng;
 mod read;
+pub mod source;
 mod wifi;
+pub mod write;
 
 pub use compression::Compression;
 pub use damage::{CaptureError, Damage, Fault};

@@ -119,9 +119,13 @@ impl Capture {
             }
         };
         self.packets += 1;
+        let other_frames = match &self.format {
+            Format::Pcap(_) => 0,
+            Format::PcapNg(pcapng) => pcapng.other_frames(),
+        };
         let octets = self.buffer.take(record.length);
         Ok(Some(Packet {
-            number: self.packets,
+            number: self.packets + other_frames,
             time: record.time,
             link: record.link,
             interface: record.interface,
