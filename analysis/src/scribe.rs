@@ -135,7 +135,7 @@ impl Scribe {
             found.map(|(_, note)| *note)
         };
         if let Some(kind) = judgement.unsolicited {
-            let effect = of(&BOUNDS).unwrap_or("R1 drops it");
+            let effect = of(&BOUNDS).unwrap_or("R1 would drop it");
             let what = match (kind, self.last_ack) {
                 (Kind::Spurious, None) => "spurious".to_owned(),
                 (Kind::Spurious, Some((_, at))) => {

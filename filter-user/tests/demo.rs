@@ -3,7 +3,13 @@
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
 
-use std::{collections::BTreeSet, fs, process::Command, sync::OnceLock};
+use std::{
+    collections::BTreeSet,
+    env, fs,
+    path::{Path, PathBuf},
+    process::{self, Command, Output},
+    sync::OnceLock,
+};
 
 use serde_json::Value;
 
@@ -220,6 +226,153 @@ fn the_text_shows_every_phase_within_80_columns() {
     );
 }
 
+/// Where a picture is written; removed in the end.
+struct Picture(PathBuf);
+
+impl Picture {
+    fn new(test: &str) -> Self {
+        let name = format!("lastack-demo-{test}-{}.svg", process::id());
+        Self(env::temp_dir().join(name))
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+
+    /// What is written at elements of these classes.
+    fn texts(&self, class: &str) -> Vec<String> {
+        let text = fs::read_to_string(&self.0).unwrap();
+        let document = roxmltree::Document::parse(&text).unwrap();
+        let of_class = |node: &roxmltree::Node<'_, '_>| node.attribute("class") == Some(class);
+        let nodes = document.descendants().filter(of_class);
+        let texts = nodes.filter_map(|node| node.text());
+        texts.map(|text| text.trim().to_owned()).collect()
+    }
+}
+
+impl Drop for Picture {
+    fn drop(&mut self) {
+        fs::remove_file(&self.0).ok();
+    }
+}
+
+fn few(options: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_lastack"))
+        .args(["demo", "--connections", "4"])
+        .args(options)
+        .output()
+        .unwrap()
+}
+
+/// The ladders of the three phases.
+fn ladders(output: &Output) -> [String; 3] {
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    let (_, off) = text.split_once("\nFilter off: ").unwrap_or_else(|| {
+        panic!(
+            "{text}{} (this test needs root)",
+            String::from_utf8_lossy(&output.stderr)
+        )
+    });
+    let (off, monitor) = off.split_once("\nFilter monitoring: ").unwrap();
+    let (monitor, enforce) = monitor.split_once("\nFilter enforcing: ").unwrap();
+    [off, monitor, enforce].map(str::to_owned)
+}
+
+/// The lines with a double shaft: faults and resets.
+fn notable(ladder: &str) -> Vec<&str> {
+    let lines = ladder.lines().filter_map(|line| line.split_once('|'));
+    let drawn = lines.map(|(_, drawn)| drawn.trim_end_matches('|').trim());
+    drawn.filter(|drawn| drawn.contains("===")).collect()
+}
+
+#[test]
+fn the_ladders_show_the_reset_behind_the_spurious_ack_and_that_the_filter_drops_it() {
+    let picture = Picture::new("ladders");
+    let output = few(&["--ladder", "--svg", picture.path()]);
+    assert!(output.status.success(), "{output:?}");
+    let [off, monitor, enforce] = ladders(&output);
+    for ladder in [&off, &monitor, &enforce] {
+        assert!(ladder.lines().all(|line| line.chars().count() <= 80));
+        assert!(!ladder.contains('\x1b'), "colours, yet no terminal");
+        for step in [
+            "|-- [SYN] Seq=0 -",
+            "- [SYN, ACK] Seq=0 Ack=1 --|",
+            "- [FIN, ACK] Seq=",
+        ] {
+            assert!(ladder.contains(step), "no {step} in\n{ladder}");
+        }
+    }
+    for ladder in [&off, &monitor] {
+        let [ack, reset] = notable(ladder)[..] else {
+            panic!("{ladder}");
+        };
+        assert!(ack.starts_with("== [ACK] Seq=14 Ack=32770 =") && ack.ends_with("=>"));
+        assert!(reset.starts_with("<=") && reset.ends_with("= [RST] Seq=32770 =="));
+        assert!(ladder.starts_with("the client read "));
+        assert!(ladder.contains("then a read failed"), "{ladder}");
+    }
+    let [ack] = notable(&enforce)[..] else {
+        panic!("{enforce}");
+    };
+    assert!(ack.starts_with("== [ACK] Seq=14 Ack=32770 =") && ack.ends_with("=x"));
+    assert!(
+        !enforce.contains("RST") && !enforce.contains("failed"),
+        "{enforce}"
+    );
+    // What the filter did, the kernel has told.
+    for (ladder, says) in [
+        (&off, "; R1 would drop it"),
+        (&monitor, "; the filter lets it pass"),
+        (&enforce, "; the filter drops it"),
+    ] {
+        assert!(ladder.contains(says), "no {says} in\n{ladder}");
+    }
+
+    // Two of three were reset, one was not.
+    assert_eq!(picture.texts("label reset"), ["[RST] Seq=32770"; 2]);
+    assert_eq!(picture.texts("label fault"), ["[ACK] Seq=14 Ack=32770"; 3]);
+    assert_eq!(picture.texts("title").len(), 3);
+}
+
+#[test]
+fn a_reset_that_the_guard_keeps_ends_on_the_way_in_the_ladder() {
+    let output = few(&["--ladder", "--rst-guard", "--window", "50ms"]);
+    let [_, _, enforce] = ladders(&output);
+    let [ack, reset] = notable(&enforce)[..] else {
+        panic!("{enforce}");
+    };
+    assert!(
+        ack.contains("[ACK] Seq=14 Ack=32770") && ack.ends_with("=>"),
+        "{ack}"
+    );
+    assert!(
+        reset.starts_with("x=") && reset.ends_with("= [RST] Seq=32770 =="),
+        "{reset}"
+    );
+    assert!(!enforce.contains("failed"), "{enforce}");
+}
+
+#[test]
+fn with_json_the_ladders_are_in_the_picture_alone() {
+    let picture = Picture::new("json");
+    let output = few(&["--output", "json", "--ladder", "--svg", picture.path()]);
+    assert!(output.status.success(), "{output:?}");
+    let figures: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(figures["connections"], 4);
+    assert_eq!(picture.texts("title").len(), 3);
+}
+
+#[test]
+fn a_picture_that_cannot_be_written_is_one_line() {
+    let path = "/proc/lastack-demo.svg";
+    let output = few(&["--ladder", "--svg", path]);
+    assert_eq!(output.status.code(), Some(1));
+    let errors = String::from_utf8(output.stderr).unwrap();
+    let lines: Vec<_> = errors.lines().collect();
+    assert!(lines.len() == 1 && lines[0].contains(path), "{errors}");
+    assert!(!Path::new(path).exists());
+}
+
 #[test]
 fn the_machine_is_as_before() {
     fn interfaces_and_routes() -> (BTreeSet<String>, String, String) {
@@ -258,5 +411,22 @@ fn wrong_use_is_one_line_and_status_2() {
         assert!(output.stdout.is_empty(), "{options:?}");
         let errors = String::from_utf8(output.stderr).unwrap();
         assert!(errors.starts_with("error: invalid value"), "{errors}");
+    }
+}
+
+#[test]
+fn ladders_go_with_text_or_into_a_picture() {
+    for (options, says) in [
+        (
+            &["--ladder", "--output", "json"][..],
+            "--ladder draws in text; with --output json it needs --svg",
+        ),
+        (&["--svg", "ladder.svg"], "--ladder"),
+    ] {
+        let output = few(options);
+        assert_eq!(output.status.code(), Some(2), "{options:?}");
+        assert!(output.stdout.is_empty(), "{options:?}");
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(errors.contains(says), "{errors}");
     }
 }

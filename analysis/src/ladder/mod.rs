@@ -1,6 +1,13 @@
 //! A connection as a sequence diagram of two columns, in text and as SVG.
 
-use std::{net::SocketAddr, time::Duration};
+mod label;
+mod picture;
+mod rows;
+#[cfg(test)]
+mod samples;
+mod text;
+
+use std::{io, net::SocketAddr, time::Duration};
 
 use filter_common::{Direction, Flags};
 
@@ -53,4 +60,25 @@ pub enum Emphasis {
     Fault,
     /// A reset.
     Reset,
+}
+
+impl Ladder {
+    /// Writes it in characters that every terminal shows, in no more columns than one has.
+    ///
+    /// Foreign characters that steer a terminal are replaced. Nothing is told by colour alone.
+    pub fn write_text(&self, output: &mut impl io::Write, coloured: bool) -> io::Result<()> {
+        text::write(self, output, coloured)
+    }
+
+    /// Draws it.
+    #[must_use]
+    pub fn svg(&self) -> String {
+        svg(std::slice::from_ref(self))
+    }
+}
+
+/// Draws some, one below the other, in one SVG document.
+#[must_use]
+pub fn svg(ladders: &[Ladder]) -> String {
+    picture::draw(ladders)
 }

@@ -97,10 +97,19 @@ impl Command {
 
     /// Which of its options contradict each other.
     fn contradiction(&self) -> Option<Contradiction> {
-        if let Self::Analyze(arguments) = self {
-            return arguments.contradiction();
+        match self {
+            Self::Analyze(arguments) => arguments.contradiction(),
+            Self::Demo(arguments) => arguments.contradiction(),
+            Self::Run(_)
+            | Self::Check(_)
+            | Self::Status(_)
+            | Self::Flows(_)
+            | Self::Hosts(_)
+            | Self::Watch(_)
+            | Self::Detach(_)
+            | Self::Completions(_)
+            | Self::Man(_) => self.options()?.contradiction(),
         }
-        self.options()?.contradiction()
     }
 }
 

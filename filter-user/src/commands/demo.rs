@@ -1,15 +1,24 @@
 //! `lastack demo`: the fault and the cure, with real packets through a real kernel.
 
+mod drawing;
 mod report;
 
-use std::{io, time::Duration};
+use std::{
+    fs,
+    io::{self, IsTerminal as _, Write as _},
+    iter,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
+use analysis::ladder::{self, Ladder};
 use anyhow::{Context as _, bail};
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, ValueHint};
+use filter_common::EventRecord;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use self::report::{Phase, PhaseMode, Report};
-use super::is_read;
+use super::{Contradiction, is_read, table::is_coloured};
 use crate::{
     datapath::Datapath,
     lab::{
@@ -50,6 +59,14 @@ pub struct Arguments {
     /// How the figures are shown
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     output: Output,
+
+    /// Draw one connection of each phase, too
+    #[arg(long)]
+    ladder: bool,
+
+    /// Draw them into this file, too
+    #[arg(long, value_name = "FILE", requires = "ladder", value_hint = ValueHint::FilePath)]
+    svg: Option<PathBuf>,
 }
 
 /// How the figures are shown.
@@ -66,6 +83,15 @@ impl Arguments {
     fn reading(&self) -> Duration {
         self.delay * 5 / 2
     }
+
+    /// Which options cannot be used together.
+    pub(crate) fn contradiction(&self) -> Option<Contradiction> {
+        let is_json = self.output == Output::Json;
+        (self.ladder && is_json && self.svg.is_none()).then_some(Contradiction {
+            options: ["ladder", "output"],
+            message: "--ladder draws in text; with --output json it needs --svg",
+        })
+    }
 }
 
 /// Runs the command.
@@ -78,80 +104,126 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
             humantime::format_duration(arguments.reading())
         );
     }
-    let report = Lab::new()?.show(arguments)?;
-    let output = io::stdout().lock();
+    let (report, ladders) = Lab::new(arguments.ladder)?.show(arguments)?;
     let written = match arguments.output {
-        Output::Text => report.write_text(output),
-        Output::Json => report.write_json(output),
+        Output::Text => write_text(&report, &ladders),
+        Output::Json => report.write_json(io::stdout().lock()),
     };
     is_read(written).context("could not write the figures")?;
+    if let Some(path) = &arguments.svg {
+        write_svg(path, &ladders)?;
+    }
     if let Some(surprise) = report.surprise() {
         bail!("the demo did not show what it should: {surprise}");
     }
     Ok(())
 }
 
+fn write_text(report: &Report, ladders: &[Ladder]) -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    report.write_text(&mut output)?;
+    let coloured = output.is_terminal() && is_coloured();
+    for ladder in ladders {
+        writeln!(output)?;
+        ladder.write_text(&mut output, coloured)?;
+    }
+    Ok(())
+}
+
+fn write_svg(path: &Path, ladders: &[Ladder]) -> anyhow::Result<()> {
+    let written = fs::write(path, ladder::svg(ladders));
+    written.with_context(|| format!("could not write {}", path.display()))
+}
+
 /// Where all phases take place.
 struct Lab {
     topology: Topology,
     client: Client,
+    /// Whether a connection of each phase is drawn.
+    draws: bool,
     /// Serves until it is dropped.
     _server: Server,
 }
 
 impl Lab {
-    fn new() -> anyhow::Result<Self> {
+    fn new(draws: bool) -> anyhow::Result<Self> {
         let mut topology = Topology::new()?;
-        let client = Client::new(topology.add_client()?)?;
+        let mut client = Client::new(topology.add_client()?)?;
+        if draws {
+            client.record();
+        }
         let server = Server::start(&topology.server)?;
         Ok(Self {
             topology,
             client,
+            draws,
             _server: server,
         })
     }
 
-    fn show(mut self, arguments: &Arguments) -> anyhow::Result<Report> {
+    /// The figures, and a drawing of each phase if there are to be any.
+    fn show(mut self, arguments: &Arguments) -> anyhow::Result<(Report, Vec<Ladder>)> {
         let mut phases = Vec::new();
+        let mut ladders = Vec::new();
         for mode in [PhaseMode::Off, PhaseMode::Monitor, PhaseMode::Enforce] {
             let phase = self.phase(mode, arguments);
-            phases.push(phase.with_context(|| format!("phase {mode}"))?);
+            let (phase, ladder) = phase.with_context(|| format!("phase {mode}"))?;
+            phases.push(phase);
+            ladders.extend(ladder);
         }
-        Ok(Report {
+        let report = Report {
             connections: u64::from(arguments.connections),
             rst_guard: arguments.rst_guard,
             phases,
-        })
+        };
+        Ok((report, ladders))
     }
 
-    fn phase(&mut self, mode: PhaseMode, arguments: &Arguments) -> anyhow::Result<Phase> {
-        let datapath = self.protect(mode, arguments)?;
+    fn phase(
+        &mut self,
+        mode: PhaseMode,
+        arguments: &Arguments,
+    ) -> anyhow::Result<(Phase, Option<Ladder>)> {
+        let settings = self.settings(mode, arguments);
+        let datapath = self.protect(mode, &settings)?;
         let resets_before = server::resets_sent(&self.topology.server)?;
         let outcomes = self.connect(mode, arguments)?;
         let mut phase = Phase::new(mode, &outcomes);
         phase.server_resets_sent = server::resets_sent(&self.topology.server)? - resets_before;
+        let mut events = Vec::new();
         if let Some(mut datapath) = datapath {
+            events = reported(&mut datapath)?;
             for interface in datapath.counters()? {
                 phase.count(&interface.counters);
             }
             self.topology.gateway.run(move || datapath.detach())?;
         }
-        Ok(phase)
+        let recording = self.client.take_recording();
+        let ladder = recording
+            .and_then(|recording| drawing::ladder(mode, &settings, &recording, &outcomes, &events));
+        Ok((phase, ladder))
+    }
+
+    /// By which the filter of a phase works, or would work.
+    fn settings(&self, mode: PhaseMode, arguments: &Arguments) -> Settings {
+        Settings {
+            mode: match mode {
+                PhaseMode::Off | PhaseMode::Monitor => Mode::Monitor,
+                PhaseMode::Enforce => Mode::Enforce,
+            },
+            rst_guard: arguments.rst_guard,
+            window: arguments.window,
+            events: self.draws,
+            ..Settings::default()
+        }
     }
 
     /// Attaches the filter, if the phase has one.
-    fn protect(&self, mode: PhaseMode, arguments: &Arguments) -> anyhow::Result<Option<Datapath>> {
-        let mode = match mode {
-            PhaseMode::Off => return Ok(None),
-            PhaseMode::Monitor => Mode::Monitor,
-            PhaseMode::Enforce => Mode::Enforce,
-        };
-        let settings = Settings {
-            mode,
-            rst_guard: arguments.rst_guard,
-            window: arguments.window,
-            ..Settings::default()
-        };
+    fn protect(&self, mode: PhaseMode, settings: &Settings) -> anyhow::Result<Option<Datapath>> {
+        if mode == PhaseMode::Off {
+            return Ok(None);
+        }
+        let settings = settings.clone();
         self.topology.gateway.run(move || {
             let mut datapath = Datapath::load(&settings)?;
             datapath.attach(WAN)?;
@@ -178,4 +250,12 @@ impl Lab {
         bar.finish_and_clear();
         outcomes
     }
+}
+
+/// What the packet programs have reported; nothing, if they were not to.
+fn reported(datapath: &mut Datapath) -> anyhow::Result<Vec<EventRecord>> {
+    let events = datapath.take_events()?;
+    Ok(events.map_or_else(Vec::new, |mut events| {
+        iter::from_fn(|| events.next()).collect()
+    }))
 }

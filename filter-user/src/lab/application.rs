@@ -16,6 +16,7 @@ use smoltcp::{
 use super::{
     client::{Outcome, Plan},
     fault::{DelayedAcks, Seen},
+    recording::Recording,
     server::{self, Request},
     topology::{SERVER_V4, SERVER_V6, Subnet},
 };
@@ -86,6 +87,11 @@ impl Connection {
     /// The client's end.
     pub(super) fn endpoint(&self) -> IpEndpoint {
         self.client.into()
+    }
+
+    /// What keeps its frames.
+    pub(super) fn record(&self) -> Recording {
+        Recording::new(self.client)
     }
 
     /// Whether it was ever connected.

@@ -17,6 +17,7 @@ use smoltcp::{
 use super::{
     application::{Connection, Pace},
     fault::{DelayedAcks, Seen},
+    recording::Recording,
     tap::Card,
     topology::{ClientPort, Subnet},
 };
@@ -75,6 +76,8 @@ pub struct Client {
     interface: Interface,
     next_port: u16,
     finishing: Duration,
+    records: bool,
+    recording: Option<Recording>,
 }
 
 impl Client {
@@ -86,12 +89,24 @@ impl Client {
             interface,
             next_port: FIRST_PORT,
             finishing: Duration::ZERO,
+            records: false,
+            recording: None,
         })
     }
 
     /// From now on applications half-close so long after their requests, rather than at once.
     pub fn half_close_after(&mut self, finishing: Duration) {
         self.finishing = finishing;
+    }
+
+    /// From now on the frames of each run's first connection, which is over IPv4, are kept.
+    pub fn record(&mut self) {
+        self.records = true;
+    }
+
+    /// Those of the last run.
+    pub fn take_recording(&mut self) -> Option<Recording> {
+        self.recording.take()
     }
 
     /// Opens the connections, reads the responses, and waits until nothing more comes.
@@ -104,11 +119,12 @@ impl Client {
         finished: &mut dyn FnMut(usize),
     ) -> anyhow::Result<Vec<Outcome>> {
         let mut run = self.start(plan)?;
-        if run.until_quiet(finished, &mut || true)? {
-            Ok(run.outcomes())
-        } else {
-            bail!(run.overdue())
+        if !run.until_quiet(finished, &mut || true)? {
+            bail!(run.overdue());
         }
+        let outcomes = run.outcomes();
+        self.recording = run.card.recording;
+        Ok(outcomes)
     }
 
     /// The same, but it goes on until `is_over` as well, and after the plan's timeout gives
@@ -121,7 +137,9 @@ impl Client {
     ) -> anyhow::Result<Vec<Outcome>> {
         let mut run = self.start(plan)?;
         run.until_quiet(finished, is_over)?;
-        Ok(run.outcomes())
+        let outcomes = run.outcomes();
+        self.recording = run.card.recording;
+        Ok(outcomes)
     }
 
     fn start<'a>(&'a mut self, plan: &'a Plan) -> anyhow::Result<Run<'a>> {
@@ -136,13 +154,11 @@ impl Client {
             finishing: self.finishing,
             reading: plan.reading,
         };
-        Ok(Run::new(
-            &self.port,
-            &mut self.interface,
-            plan,
-            pace,
-            first_port,
-        ))
+        let mut run = Run::new(&self.port, &mut self.interface, plan, pace, first_port);
+        if self.records {
+            run.card.recording = run.connections.first().map(Connection::record);
+        }
+        Ok(run)
     }
 }
 

@@ -24,6 +24,7 @@ pub mod last_ack;
 pub mod ledger;
 mod link;
 pub mod namespace;
+pub mod recording;
 pub mod relay;
 pub mod server;
 mod tap;

@@ -13,7 +13,10 @@ use smoltcp::{
     time::Instant,
 };
 
-use super::fault::DelayedAcks;
+use super::{
+    fault::DelayedAcks,
+    recording::{self, Recording},
+};
 
 /// An Ethernet frame without its checksum.
 const MTU: usize = 1514;
@@ -23,6 +26,8 @@ pub(super) struct Card<'a> {
     file: &'a File,
     /// What adds the fault, and counts.
     pub(super) delayed_acks: DelayedAcks,
+    /// What keeps the frames of one connection, if any is kept.
+    pub(super) recording: Option<Recording>,
     /// smoltcp's tokens cannot fail: the first error is kept for the caller.
     failure: Option<io::Error>,
 }
@@ -32,17 +37,16 @@ impl<'a> Card<'a> {
         Self {
             file,
             delayed_acks,
+            recording: None,
             failure: None,
         }
     }
 
     /// Sends the ACKs whose delayed-ACK timer has fired.
     pub(super) fn fire(&mut self, now: Instant) -> io::Result<()> {
-        let mut file = self.file;
-        match self
-            .delayed_acks
-            .fire(now, |frame| file.write(frame).map(drop))
-        {
+        let recording = &mut self.recording;
+        let send = |frame: &[u8]| send(self.file, recording.as_mut(), frame);
+        match self.delayed_acks.fire(now, send) {
             // It stays due.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             done => done,
@@ -97,11 +101,15 @@ impl Device for Card<'_> {
             }
         }
         self.delayed_acks.received(&frame);
+        if let Some(recording) = &mut self.recording {
+            recording.keep(recording::now(), &frame);
+        }
         Some((
             RxToken(frame),
             TxToken {
                 file: self.file,
                 delayed_acks: &mut self.delayed_acks,
+                recording: self.recording.as_mut(),
                 failure: &mut self.failure,
                 now,
             },
@@ -112,10 +120,21 @@ impl Device for Card<'_> {
         Some(TxToken {
             file: self.file,
             delayed_acks: &mut self.delayed_acks,
+            recording: self.recording.as_mut(),
             failure: &mut self.failure,
             now,
         })
     }
+}
+
+/// Puts a frame on the wire.
+fn send(mut file: &File, recording: Option<&mut Recording>, frame: &[u8]) -> io::Result<()> {
+    let at = recording.is_some().then(recording::now);
+    file.write(frame)?;
+    if let Some((recording, at)) = recording.zip(at) {
+        recording.keep(at, frame);
+    }
+    Ok(())
 }
 
 /// A frame that arrived.
@@ -131,6 +150,7 @@ impl phy::RxToken for RxToken {
 pub(super) struct TxToken<'t> {
     file: &'t File,
     delayed_acks: &'t mut DelayedAcks,
+    recording: Option<&'t mut Recording>,
     failure: &'t mut Option<io::Error>,
     now: Instant,
 }
@@ -139,9 +159,8 @@ impl phy::TxToken for TxToken<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, write: F) -> R {
         let mut frame = vec![0; length];
         let result = write(&mut frame);
-        let mut file = self.file;
-        match file.write(&frame) {
-            Ok(_) => self.delayed_acks.sent(&frame, self.now),
+        match send(self.file, self.recording, &frame) {
+            Ok(()) => self.delayed_acks.sent(&frame, self.now),
             // A full queue loses frames, as any card's; TCP copes.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => {
