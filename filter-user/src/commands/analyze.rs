@@ -1,25 +1,28 @@
 //! `lastack analyze`: whether captures show the fault, and what would have cured it.
 
-mod input;
 mod options;
+mod output;
 mod pass;
 mod text;
 
 use std::{
     ffi::OsStr,
-    fs,
     io::{self, IsTerminal as _, Write as _},
     path::Path,
     process::ExitCode,
 };
 
-use analysis::{Analysis, report::Report};
+use analysis::{
+    Analysis,
+    capture::source::{Passes, Rereadable},
+    report::{Finding, Kind, Report},
+};
 use anyhow::{Context as _, anyhow, bail};
 
 pub use self::options::Arguments;
 use self::{
-    input::Input,
-    pass::{Found, judge},
+    options::is_stdin,
+    pass::judge,
     text::{Asked, text},
 };
 use super::{is_read, table::is_coloured};
@@ -50,25 +53,31 @@ enum Reader {
 
 /// Prints what is in a capture; fails then if it is damaged.
 fn analyze(arguments: &Arguments, file: &Path, is_first: &mut bool) -> anyhow::Result<Reader> {
-    let name = shown(file.as_os_str());
+    let name = named(file);
     for written in arguments.written() {
-        input::refuse_same(file, written)?;
+        output::refuse_same(file, written)?;
     }
-    let input = Input::open(file, arguments.needs_second_pass())
-        .with_context(|| format!("cannot read {name}"))?;
-    let Found {
-        mut analysis,
-        links,
-        damage,
-    } = judge(&input, arguments).with_context(|| name.clone())?;
-    let damage = damage.map(|damage| damage.to_string());
+    let passes = if arguments.needs_second_pass() {
+        Passes::Several
+    } else {
+        Passes::One
+    };
+    let mut input = Rereadable::open(file, passes)?;
+    let found = judge(&mut input, arguments).with_context(|| name.clone())?;
+    let mut analysis = found.analysis;
+    let damage = found.damage.map(|damage| damage.to_string());
     analysis.report.file = file.to_string_lossy().into_owned();
     analysis.report.damage.clone_from(&damage);
-    let ladder = ladder(arguments, &input, &analysis).with_context(|| name.clone())?;
+    let ladder = ladder(arguments, &mut input, &analysis).with_context(|| name.clone())?;
+    let written = write(arguments, &mut input, &analysis)?;
     let report = &analysis.report;
     let mut printed = match (arguments.output(), ladder) {
         (Output::Text, Some(ladder)) => ladder,
-        (Output::Text, None) => text(report, &Asked::of(arguments, links)).into_bytes(),
+        (Output::Text, None) => {
+            let mut text = text(report, &Asked::of(arguments, found.links));
+            text.extend(written);
+            text.into_bytes()
+        }
         (Output::Json, _) => json(report, arguments.listed())?,
     };
     if !std::mem::take(is_first) && arguments.output() == Output::Text {
@@ -98,7 +107,7 @@ fn json(report: &Report, listed: usize) -> anyhow::Result<Vec<u8>> {
 /// The ladder that is asked for, in text; where a picture is, too, that is written.
 fn ladder(
     arguments: &Arguments,
-    input: &Input,
+    input: &mut Rereadable,
     analysis: &Analysis,
 ) -> anyhow::Result<Option<Vec<u8>>> {
     let Some(number) = arguments.ladder() else {
@@ -108,20 +117,59 @@ fn ladder(
     let Some(finding) = findings.get(number - 1) else {
         match findings.len() {
             0 => bail!("there is no finding that --ladder could draw"),
+            1 => bail!("--ladder {number}: there is 1 finding"),
             there => bail!("--ladder {number}: there are {there} findings"),
         }
     };
     let span = analysis.spans.get(finding.span);
     let span = span.context("the connection of the finding is not known")?;
-    let title = format!("Finding {number}: frame {}", finding.frame);
-    let ladder = pass::draw(input, arguments, span, title)?;
+    let ladder = pass::draw(input, arguments, span, title(finding))?;
     if let Some(path) = arguments.svg() {
-        fs::write(path, ladder.svg())
-            .with_context(|| format!("cannot write {}", shown(path.as_os_str())))?;
+        output::picture(path, &ladder.svg())?;
     }
     let mut text = Vec::new();
     ladder.write_text(&mut text, is_coloured() && io::stdout().is_terminal())?;
     Ok(Some(text))
+}
+
+/// What a ladder shows.
+fn title(finding: &Finding) -> String {
+    let Finding { number, frame, .. } = finding;
+    let kind = match finding.kind {
+        Kind::Spurious => "spurious",
+        Kind::Redundant => "redundant",
+    };
+    let reset = match finding.reset_frame {
+        Some(reset) => format!("; the reset is frame {reset}"),
+        None => String::new(),
+    };
+    format!("Finding {number}: frame {frame} is a {kind} ACK{reset}")
+}
+
+/// Writes the packets that are asked for; says how many, if any are.
+fn write(
+    arguments: &Arguments,
+    input: &mut Rereadable,
+    analysis: &Analysis,
+) -> anyhow::Result<Option<String>> {
+    let Some(path) = arguments.write() else {
+        return Ok(None);
+    };
+    let packets = output::packets(input, analysis, path)?;
+    let connections = analysis.spans.len();
+    let name = shown(path.as_os_str());
+    Ok(Some(format!(
+        "\n{packets} packets of {connections} connections are in {name}\n"
+    )))
+}
+
+/// As errors name a capture.
+fn named(file: &Path) -> String {
+    if is_stdin(file) {
+        "standard input".to_owned()
+    } else {
+        shown(file.as_os_str())
+    }
 }
 
 /// A name that controls no terminal.

@@ -22,7 +22,7 @@ const SHOWN: usize = 20;
 /// Findings in JSON, likewise; and those whose packets --write writes.
 const LISTED: usize = 10_000;
 /// Standard input.
-const STDIN: &str = "-";
+pub(super) const STDIN: &str = "-";
 
 /// Finds the fault in captures: who sends spurious ACKs, and which resets follow
 ///

@@ -1,15 +1,15 @@
 //! Passes over a capture: one that judges, and one more for what depends on what was found.
 
-use std::{collections::BTreeSet, io::Read, ops::ControlFlow};
+use std::{collections::BTreeSet, io::Read};
 
 use analysis::{
     Analysis, Analyzer, Judged, Scribe, Span,
-    capture::{Capture, CaptureError, Damage, LinkType, Packet},
+    capture::{Capture, CaptureError, Damage, LinkType, Packet, source::Rereadable},
     ladder::Ladder,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{input::Input, options::Arguments};
+use super::options::Arguments;
 
 /// What the first pass found.
 pub(super) struct Found {
@@ -24,18 +24,18 @@ pub(super) struct Found {
 pub(super) const LINK_TYPE: &str = "link_type";
 
 /// The first pass. Shows how far it is, where standard error is a terminal.
-pub(super) fn judge(input: &Input, arguments: &Arguments) -> Result<Found, CaptureError> {
-    let progress = Progress::new(input.octets());
-    let reader = input.first().map_err(CaptureError::Unreadable)?;
+pub(super) fn judge(input: &mut Rereadable, arguments: &Arguments) -> anyhow::Result<Found> {
+    let source = input.source()?;
+    let progress = Progress::new(source.octets());
     let mut analyzer = Analyzer::new(&arguments.analysis());
     let mut links = BTreeSet::new();
-    let damage = each(progress.bar.wrap_read(reader), |packet| {
+    let damage = each(progress.bar.wrap_read(source), |packet| {
         let judged = analyzer.packet(packet);
         if judged == Judged::Skipped(LINK_TYPE) {
             links.insert(packet.link);
         }
         progress.tell(packet.number);
-        ControlFlow::Continue(())
+        true
     })?;
     progress.bar.finish_and_clear();
     Ok(Found {
@@ -47,38 +47,34 @@ pub(super) fn judge(input: &Input, arguments: &Arguments) -> Result<Found, Captu
 
 /// Draws the connection of a finding. What is damaged behind it does not matter.
 pub(super) fn draw(
-    input: &Input,
+    input: &mut Rereadable,
     arguments: &Arguments,
     span: &Span,
     title: String,
-) -> Result<Ladder, CaptureError> {
-    let reader = input.again().map_err(CaptureError::Unreadable)?;
+) -> anyhow::Result<Ladder> {
     let mut analyzer = Analyzer::new(&arguments.analysis());
     let mut scribe = Scribe::new(span.endpoints.client, span.endpoints.server);
-    each(reader, |packet| {
-        if packet.number > span.last {
-            return ControlFlow::Break(());
-        }
+    each(input.source()?, |packet| {
         // Judged is all that precedes it, too, as in the first pass.
         let judged = analyzer.packet(packet);
         if packet.number >= span.first {
             scribe.frame(packet.number, packet.time, &judged);
         }
-        ControlFlow::Continue(())
+        packet.number < span.last
     })?;
     Ok(scribe.ladder(title))
 }
 
-/// Hands over each packet until there are no more, or no more are wanted. Tells of damage.
+/// Hands over each packet until there are no more, or `packet` wants no more. Tells of damage.
 pub(super) fn each(
     reader: impl Read + Send + 'static,
-    mut packet: impl FnMut(&Packet<'_>) -> ControlFlow<()>,
+    mut packet: impl FnMut(&Packet<'_>) -> bool,
 ) -> Result<Option<Damage>, CaptureError> {
     let mut capture = Capture::open(reader)?;
     loop {
         match capture.next() {
             Ok(Some(next)) => {
-                if packet(&next).is_break() {
+                if !packet(&next) {
                     return Ok(None);
                 }
             }

@@ -17,7 +17,7 @@ use self::{
     answer::Answer,
     words::{count, date, paragraph},
 };
-use super::{Arguments, printable};
+use super::{Arguments, options::STDIN, printable};
 use crate::commands::table;
 
 /// What has been asked for, as far as the text depends on it.
@@ -51,7 +51,12 @@ impl Asked {
 /// All of it.
 pub(super) fn text(report: &Report, asked: &Asked) -> String {
     let answer = Answer::of(report);
-    let mut text = format!("{}\n\n", printable(&report.file));
+    let name = if report.file == STDIN {
+        "standard input".to_owned()
+    } else {
+        printable(&report.file)
+    };
+    let mut text = format!("{name}\n\n");
     let sentences = answer.sentences(report, asked);
     text += &format!("{}\n\n{}", paragraph(&sentences, ""), totals(report));
     if report.damage.is_some() {

@@ -9,9 +9,9 @@ use analysis::{
 
 use super::{
     notes,
-    words::{WIDTH, date, delay, paragraph},
+    words::{WIDTH, date, paragraph},
 };
-use crate::commands::table::table;
+use crate::commands::table::{delay, table};
 
 /// A longer address is on a line of its own, before its row.
 const LONGEST_ADDRESS: usize = 19;

@@ -6,8 +6,6 @@ use analysis::capture::Time;
 use indicatif::HumanCount;
 use textwrap::{Options, WordSeparator, WordSplitter};
 
-use crate::commands::table;
-
 /// Of the text, in columns.
 pub(super) const WIDTH: usize = 80;
 
@@ -27,17 +25,6 @@ pub(super) fn paragraph(text: &str, hang: &str) -> String {
     textwrap::fill(text, options)
 }
 
-/// A short time, as precise as it is of use.
-pub(super) fn delay(seconds: f64) -> String {
-    let milliseconds = seconds * 1e3;
-    match () {
-        () if milliseconds < 10.0 => format!("{milliseconds:.2}ms"),
-        () if milliseconds < 999.5 => format!("{milliseconds:.0}ms"),
-        () if seconds < 60.0 => format!("{seconds:.1}s"),
-        () => table::seconds(seconds),
-    }
-}
-
 /// A date and a time of day, UTC: `2026-11-27 15:00:00.123`.
 pub(super) fn date(time: Time) -> String {
     let text = humantime::format_rfc3339_millis(SystemTime::from(time)).to_string();
@@ -47,19 +34,6 @@ pub(super) fn date(time: Time) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn delays_have_three_digits_or_so() {
-        for (seconds, text) in [
-            (0.000_05, "0.05ms"),
-            (0.2, "200ms"),
-            (0.9996, "1.0s"),
-            (12.34, "12.3s"),
-            (250.0, "4m 10s"),
-        ] {
-            assert_eq!(delay(seconds), text);
-        }
-    }
 
     #[test]
     fn a_paragraph_does_not_break_options() {
