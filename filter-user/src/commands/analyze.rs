@@ -20,11 +20,7 @@ use analysis::{
 use anyhow::{Context as _, anyhow, bail};
 
 pub use self::options::Arguments;
-use self::{
-    options::is_stdin,
-    pass::judge,
-    text::{Asked, text},
-};
+use self::{options::is_stdin, pass::judge, text::Asked};
 use super::{is_read, table::is_coloured};
 use crate::{logging, stream::Output};
 
@@ -62,7 +58,7 @@ fn analyze(arguments: &Arguments, file: &Path, is_first: &mut bool) -> anyhow::R
     } else {
         Passes::One
     };
-    let mut input = Rereadable::open(file, passes)?;
+    let mut input = Rereadable::open(file, passes).map_err(in_one)?;
     let found = judge(&mut input, arguments).with_context(|| name.clone())?;
     let mut analysis = found.analysis;
     let damage = found.damage.map(|damage| damage.to_string());
@@ -74,9 +70,10 @@ fn analyze(arguments: &Arguments, file: &Path, is_first: &mut bool) -> anyhow::R
     let mut printed = match (arguments.output(), ladder) {
         (Output::Text, Some(ladder)) => ladder,
         (Output::Text, None) => {
-            let mut text = text(report, &Asked::of(arguments, found.links));
-            text.extend(written);
-            text.into_bytes()
+            let mut text = Vec::new();
+            text::write(&mut text, report, &Asked::of(arguments, found.links))?;
+            text.extend(written.unwrap_or_default().into_bytes());
+            text
         }
         (Output::Json, _) => json(report, arguments.listed())?,
     };
@@ -161,6 +158,11 @@ fn write(
     Ok(Some(format!(
         "\n{packets} packets of {connections} connections are in {name}\n"
     )))
+}
+
+/// An error that says its cause itself, so that it is not said again.
+fn in_one(error: impl std::fmt::Display) -> anyhow::Error {
+    anyhow!("{error}")
 }
 
 /// As errors name a capture.

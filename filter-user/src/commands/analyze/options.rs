@@ -201,13 +201,13 @@ impl Arguments {
             self.budget == defaults.budget,
             self.budget.to_string(),
         );
-        let closer = Closer::from(self.closer);
-        add("closer", closer == defaults.closer, "either".to_owned());
-        let (half_closed, closed) = (self.half_closed_timeout, self.closed_timeout);
-        let is_default = half_closed == defaults.half_closed_timeout;
-        add("half-closed-timeout", is_default, time(half_closed));
-        let is_default = closed == defaults.closed_timeout;
-        add("closed-timeout", is_default, time(closed));
+        let is_default = Closer::from(self.closer) == defaults.closer;
+        add("closer", is_default, "either".to_owned());
+        let is_default = self.half_closed_timeout == defaults.half_closed_timeout;
+        let timeout = time(self.half_closed_timeout);
+        add("half-closed-timeout", is_default, timeout);
+        let is_default = self.closed_timeout == defaults.closed_timeout;
+        add("closed-timeout", is_default, time(self.closed_timeout));
         options
     }
 

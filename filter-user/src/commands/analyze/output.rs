@@ -15,7 +15,7 @@ use analysis::{
 };
 use anyhow::{Context as _, bail};
 
-use super::{options::is_stdin, pass::each, shown};
+use super::{in_one, options::is_stdin, pass::each, shown};
 use crate::commands::table;
 
 /// What the capture that is written names as its author.
@@ -74,7 +74,7 @@ pub(super) fn packets(
         }
         written.is_ok() && !selection.is_past(packet.number)
     };
-    each(input.source()?, &mut write)?;
+    each(input.source().map_err(in_one)?, &mut write)?;
     written
         .and_then(|()| writer.finish().map(drop))
         .with_context(|| cannot_write(path))?;

@@ -4,12 +4,12 @@ use std::{collections::BTreeSet, io::Read};
 
 use analysis::{
     Analysis, Analyzer, Judged, Scribe, Span,
-    capture::{Capture, CaptureError, Damage, LinkType, Packet, source::Rereadable},
+    capture::{Capture, Damage, LinkType, Packet, source::Rereadable},
     ladder::Ladder,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::options::Arguments;
+use super::{in_one, options::Arguments};
 
 /// What the first pass found.
 pub(super) struct Found {
@@ -25,7 +25,7 @@ pub(super) const LINK_TYPE: &str = "link_type";
 
 /// The first pass. Shows how far it is, where standard error is a terminal.
 pub(super) fn judge(input: &mut Rereadable, arguments: &Arguments) -> anyhow::Result<Found> {
-    let source = input.source()?;
+    let source = input.source().map_err(in_one)?;
     let progress = Progress::new(source.octets());
     let mut analyzer = Analyzer::new(&arguments.analysis());
     let mut links = BTreeSet::new();
@@ -54,7 +54,7 @@ pub(super) fn draw(
 ) -> anyhow::Result<Ladder> {
     let mut analyzer = Analyzer::new(&arguments.analysis());
     let mut scribe = Scribe::new(span.endpoints.client, span.endpoints.server);
-    each(input.source()?, |packet| {
+    each(input.source().map_err(in_one)?, |packet| {
         // Judged is all that precedes it, too, as in the first pass.
         let judged = analyzer.packet(packet);
         if packet.number >= span.first {
@@ -69,8 +69,8 @@ pub(super) fn draw(
 pub(super) fn each(
     reader: impl Read + Send + 'static,
     mut packet: impl FnMut(&Packet<'_>) -> bool,
-) -> Result<Option<Damage>, CaptureError> {
-    let mut capture = Capture::open(reader)?;
+) -> anyhow::Result<Option<Damage>> {
+    let mut capture = Capture::open(reader).map_err(in_one)?;
     loop {
         match capture.next() {
             Ok(Some(next)) => {

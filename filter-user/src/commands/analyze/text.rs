@@ -5,7 +5,7 @@ mod notes;
 mod tables;
 mod words;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, io, time::Duration};
 
 use analysis::{
     capture::{LinkType, Time},
@@ -48,53 +48,57 @@ impl Asked {
     }
 }
 
-/// All of it.
-pub(super) fn text(report: &Report, asked: &Asked) -> String {
+/// Writes all of it.
+pub(super) fn write(output: &mut impl io::Write, report: &Report, asked: &Asked) -> io::Result<()> {
     let answer = Answer::of(report);
     let name = if report.file == STDIN {
         "standard input".to_owned()
     } else {
         printable(&report.file)
     };
-    let mut text = format!("{name}\n\n");
     let sentences = answer.sentences(report, asked);
-    text += &format!("{}\n\n{}", paragraph(&sentences, ""), totals(report));
+    writeln!(output, "{name}\n\n{}\n", paragraph(&sentences, ""))?;
+    totals(output, report)?;
     if report.damage.is_some() {
-        text += "The capture is damaged: this is of what could be read.\n";
+        writeln!(
+            output,
+            "The capture is damaged: this is of what could be read."
+        )?;
     }
     if !report.hosts.is_empty() {
-        text += &format!("\nClients, the worst first\n\n{}", tables::hosts(report));
+        writeln!(output, "\nClients, the worst first\n")?;
+        tables::hosts(output, report)?;
         if report.hosts_left_out > 0 {
-            text += &format!("{} more\n", count(report.hosts_left_out, "client"));
+            writeln!(output, "{} more", count(report.hosts_left_out, "client"))?;
         }
     }
     let listed = asked.findings.min(report.findings.len());
     if listed > 0 {
-        let table = tables::findings(report, listed, asked.window);
-        text += &format!("\nACKs that nothing had asked for\n\n{table}");
+        writeln!(output, "\nACKs that nothing had asked for\n")?;
+        tables::findings(output, report, listed, asked.window)?;
     }
     let more = (report.findings.len() - listed) as u64 + report.findings_left_out;
     if more > 0 {
-        text += &format!("{} more; --findings N lists them\n", HumanCount(more));
+        writeln!(output, "{} more; --findings N lists them", HumanCount(more))?;
     }
     if !report.hosts.is_empty() {
-        text += &format!("\n{LEGEND}");
+        write!(output, "\n{LEGEND}")?;
     }
     let notes = notes::notes(report, &asked.links);
     if !notes.is_empty() {
-        text += "\nWhat else was seen\n\n";
-        for note in notes {
-            text += &format!("{}\n", paragraph(&format!("- {note}"), "  "));
-        }
+        writeln!(output, "\nWhat else was seen\n")?;
+    }
+    for note in notes {
+        writeln!(output, "{}", paragraph(&format!("- {note}"), "  "))?;
     }
     let steps = notes::next(answer, report, &asked.options);
     if !steps.is_empty() {
-        text += "\nWhat to do next\n\n";
-        for (command, does) in steps {
-            text += &format!("  {command}\n      {does}\n");
-        }
+        writeln!(output, "\nWhat to do next\n")?;
     }
-    text
+    for (command, does) in steps {
+        writeln!(output, "  {command}\n      {does}")?;
+    }
+    Ok(())
 }
 
 const LEGEND: &str = "\
@@ -105,21 +109,22 @@ R2       it helps only that lastack run --rst-guard drops the reset
 none     neither helps: both pass
 ";
 
-fn totals(report: &Report) -> String {
-    let mut text = format!(
-        "packets      {}, {}\n",
-        HumanCount(report.packets),
-        count(report.segments, "TCP segment")
-    );
+fn totals(output: &mut impl io::Write, report: &Report) -> io::Result<()> {
+    let segments = count(report.segments, "TCP segment");
+    writeln!(
+        output,
+        "packets      {}, {segments}",
+        HumanCount(report.packets)
+    )?;
     if let (Some(first), Some(last)) = (report.first, report.last) {
-        text += &format!("captured     {}\n", period(first, last));
+        writeln!(output, "captured     {}", period(first, last))?;
     }
-    text += &format!(
-        "connections  {}, {} with all of its close\n",
+    writeln!(
+        output,
+        "connections  {}, {} with all of its close",
         HumanCount(report.connections),
         HumanCount(report.closed)
-    );
-    text
+    )
 }
 
 /// `2026-11-27 15:00:00.000 to 15:10:00.000 UTC, 10m 0s`.

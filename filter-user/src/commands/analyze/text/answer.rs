@@ -76,25 +76,29 @@ fn fault(report: &Report) -> String {
     } else {
         ""
     };
-    let acks = report.spurious_acks;
-    let mut text = format!(
-        "The fault is there: {least}{} sent {} after a close which nothing had asked for",
-        count(clients, "client"),
-        count(acks, "ACK"),
-    );
-    if report.redundant_acks > 0 {
-        text += &format!(", and {}", count(report.redundant_acks, "redundant one"));
-    }
-    text += &match (report.resets_after_spurious_ack, unasked(report)) {
+    let acks = count(report.spurious_acks, "ACK");
+    let redundant = match report.redundant_acks {
+        0 => String::new(),
+        acks => format!(", and {}", count(acks, "redundant one")),
+    };
+    let resets = match (report.resets_after_spurious_ack, unasked(report)) {
         (0, _) => ". No reset followed: the server may have closed first, or may not answer, or \
                    its resets do not pass where this was captured."
             .to_owned(),
-        (1, 1) => "; a reset followed.".to_owned(),
-        (resets, all) if resets == all => "; a reset followed each of them.".to_owned(),
-        (resets, _) => format!("; {} followed.", count(resets, "reset")),
+        (1, 1) => format!("; a reset followed. {HARM}"),
+        (resets, all) if resets == all => format!("; a reset followed each of them. {HARM}"),
+        (resets, _) => format!("; {} followed. {HARM}", count(resets, "reset")),
     };
-    text + &cure(report)
+    format!(
+        "The fault is there: {least}{} sent {acks} after a close which nothing had asked \
+         for{redundant}{resets}{}",
+        count(clients, "client"),
+        cure(report)
+    )
 }
+
+/// What a reset does.
+const HARM: &str = "It costs a client of old what it has not read yet.";
 
 fn redundant(report: &Report) -> String {
     let resets = match report.resets_after_spurious_ack {
@@ -134,7 +138,7 @@ fn cure(report: &Report) -> String {
         sum(|host| host.not_cured),
     );
     let all = unasked(report);
-    let mut text = match r1 {
+    let acks = match r1 {
         0 => " lastack run would have dropped none of these ACKs".to_owned(),
         1 if all == 1 => " lastack run would have dropped this ACK".to_owned(),
         r1 if r1 == all => " lastack run would have dropped all of these ACKs".to_owned(),
@@ -144,16 +148,18 @@ fn cure(report: &Report) -> String {
             HumanCount(all)
         ),
     };
-    if r2 > 0 {
-        text += &format!(
+    let guarded = match r2 {
+        0 => String::new(),
+        resets => format!(
             ", and with --rst-guard {} behind the others, too",
-            count(r2, "reset")
-        );
-    }
-    if none > 0 {
-        text += &format!("; {} it would have passed", count(none, "reset"));
-    }
-    text + "."
+            count(resets, "reset")
+        ),
+    };
+    let passed = match none {
+        0 => String::new(),
+        resets => format!("; {} it would have passed", count(resets, "reset")),
+    };
+    format!("{acks}{guarded}{passed}.")
 }
 
 /// Spurious and redundant ones.

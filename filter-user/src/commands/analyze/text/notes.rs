@@ -146,11 +146,11 @@ pub(super) fn next(
     options: &[(&str, String)],
 ) -> Vec<(String, &'static str)> {
     let analyze = |other_than: &str| {
-        let mut command = format!("lastack analyze {}", argument(&printable(&report.file)));
-        for (option, value) in options.iter().filter(|(option, _)| *option != other_than) {
-            command += &format!(" --{option} {}", argument(value));
-        }
-        command
+        let file = argument(&printable(&report.file));
+        let options = options.iter().filter(|(option, _)| *option != other_than);
+        let options = options.map(|(option, value)| format!("--{option} {}", argument(value)));
+        let words = ["lastack analyze".to_owned(), file].into_iter();
+        words.chain(options).collect::<Vec<_>>().join(" ")
     };
     let mut steps = Vec::new();
     let mut step = |command: String, does| steps.push((command, does));

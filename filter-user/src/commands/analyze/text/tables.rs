@@ -1,6 +1,6 @@
 //! Clients and findings, a row each; what does not fit into a row has lines of its own.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use analysis::{
     capture::Time,
@@ -17,7 +17,7 @@ use crate::commands::table::{delay, table};
 const LONGEST_ADDRESS: usize = 19;
 
 /// The clients, the worst first.
-pub(super) fn hosts(report: &Report) -> String {
+pub(super) fn hosts(output: &mut impl io::Write, report: &Report) -> io::Result<()> {
     let head = [
         "client",
         "connections",
@@ -51,18 +51,23 @@ pub(super) fn hosts(report: &Report) -> String {
     }
     let rows = table.trim_fmt();
     let mut rows = rows.lines();
-    let mut text = format!("{}\n", rows.next().unwrap_or_default());
+    writeln!(output, "{}", rows.next().unwrap_or_default())?;
     for (row, own_line) in rows.zip(before) {
         if let Some(address) = own_line {
-            text += &format!("{address}\n");
+            writeln!(output, "{address}")?;
         }
-        text += &format!("{row}\n");
+        writeln!(output, "{row}")?;
     }
-    text
+    Ok(())
 }
 
 /// The first findings, each with its connection below.
-pub(super) fn findings(report: &Report, listed: usize, window: Duration) -> String {
+pub(super) fn findings(
+    output: &mut impl io::Write,
+    report: &Report,
+    listed: usize,
+    window: Duration,
+) -> io::Result<()> {
     let head = [
         "#", "frame", "time", "kind", "after", "reset", "later", "cured by",
     ];
@@ -75,12 +80,12 @@ pub(super) fn findings(report: &Report, listed: usize, window: Duration) -> Stri
     }
     let rows = table.trim_fmt();
     let mut rows = rows.lines();
-    let mut text = format!("{}\n", rows.next().unwrap_or_default());
+    writeln!(output, "{}", rows.next().unwrap_or_default())?;
     let indent = " ".repeat(number_width(findings) + 2);
     for (row, finding) in rows.zip(findings) {
-        text += &format!("{row}\n{}\n", below(finding, window, &indent));
+        writeln!(output, "{row}\n{}", below(finding, window, &indent))?;
     }
-    text
+    Ok(())
 }
 
 fn number_width(findings: &[Finding]) -> usize {

@@ -67,6 +67,12 @@ const ASKED: &Asked = &Asked {
     links: BTreeSet::new(),
 };
 
+fn text(report: &Report, asked: &Asked) -> String {
+    let mut text = Vec::new();
+    write(&mut text, report, asked).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
 /// The text's first sentences, on one line.
 fn answer(report: &Report) -> String {
     let text = text(report, ASKED);
@@ -82,7 +88,8 @@ fn the_fault_is_told_first_then_who_has_it_each_finding_and_what_to_do() {
 kb.pcapng
 
 The fault is there: 1 client sent 1 ACK after a close which nothing had asked
-for; a reset followed. lastack run would have dropped this ACK.
+for; a reset followed. It costs a client of old what it has not read yet.
+lastack run would have dropped this ACK.
 
 packets      12, 11 TCP segments
 captured     2026-11-27 15:00:00.000 to 15:04:10.000 UTC, 4m 10s
