@@ -19,7 +19,7 @@ pub struct Scribe {
     start: Option<Time>,
     /// First sequence numbers, of the client and of the server.
     initial: [Option<u32>; 2],
-    /// The frame of the client's last ACK of the server's FIN.
+    /// The frame of the client's last ACK of the server's FIN that the filter lets pass.
     last_ack: Option<(u64, Time)>,
     is_closing: bool,
 }
@@ -82,7 +82,7 @@ impl Scribe {
             is_close: self.is_close(judgement, segment),
         };
         self.steps.push(step);
-        if has_acknowledged(judgement) {
+        if has_acknowledged(judgement) && judgement.reason.fault().is_none() {
             self.last_ack = Some((number, time));
         }
     }

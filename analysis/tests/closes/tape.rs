@@ -1,6 +1,9 @@
 //! Frames of a connection as a test writes them down: relative numbers, times in milliseconds.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use analysis::{
     Analysis, Analyzer, Filter, Judged, Options, Scribe, capture::Time, ladder::Ladder,
@@ -61,6 +64,17 @@ pub(crate) fn shot(from: Side, at: f64, flags: u8, seq: u32, ack: u32, payload: 
         id: None,
         hops: 64,
         options: Vec::new(),
+    }
+}
+
+/// Of milliseconds, which may be negative.
+fn nanoseconds(milliseconds: f64) -> u64 {
+    let span = Duration::from_secs_f64(milliseconds.abs() / 1000.0);
+    let span = u64::try_from(span.as_nanos()).unwrap();
+    if milliseconds < 0.0 {
+        span.wrapping_neg()
+    } else {
+        span
     }
 }
 
@@ -151,12 +165,8 @@ impl Tape {
     }
 
     pub(crate) fn at(&mut self, milliseconds: f64, bytes: Vec<u8>) -> &mut Self {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a small positive number"
-        )]
-        let time = Time(1_700_000_000_000_000_000 + (milliseconds * 1e6) as u64);
+        let start = Time(1_700_000_000_000_000_000);
+        let time = Time(start.0.wrapping_add(nanoseconds(milliseconds)));
         self.frames.push((time, bytes));
         self
     }
@@ -219,31 +229,35 @@ impl Tape {
         self
     }
 
+    /// Who has sent a frame.
+    pub(crate) fn sender(&self, frame: &[u8]) -> Side {
+        let is_client = match self.client.ip() {
+            IpAddr::V4(client) => frame[26..].starts_with(&client.octets()),
+            IpAddr::V6(client) => frame[22..].starts_with(&client.octets()),
+        };
+        if is_client { Client } else { Server }
+    }
+
+    /// A frame some hops on.
+    pub(crate) fn further(&self, frame: &[u8], hops: u8) -> Vec<u8> {
+        let mut frame = frame.to_vec();
+        frame[if self.client.is_ipv4() { 22 } else { 21 }] -= hops;
+        frame
+    }
+
+    pub(crate) fn push(&mut self, time: Time, frame: Vec<u8>) {
+        self.frames.push((time, frame));
+    }
+
     /// Puts every frame of one side behind itself once more.
     pub(crate) fn copied(&self, from: Side, later: f64, hops: u8) -> Self {
         let mut copied = self.clone();
-        copied.frames.clear();
-        let source = match from {
-            Client => self.client,
-            Server => self.server,
-        };
+        copied.clear();
+        let later = nanoseconds(later);
         for (time, frame) in &self.frames {
-            copied.frames.push((*time, frame.clone()));
-            let (offset, ttl) = if source.is_ipv4() { (26, 22) } else { (22, 21) };
-            let sender = match source.ip() {
-                std::net::IpAddr::V4(ip) => ip.octets().to_vec(),
-                std::net::IpAddr::V6(ip) => ip.octets().to_vec(),
-            };
-            if frame[offset..].starts_with(&sender) {
-                let mut copy = frame.clone();
-                copy[ttl] -= hops;
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    clippy::cast_sign_loss,
-                    reason = "a small positive number"
-                )]
-                let time = Time(time.0 + (later * 1e6) as u64);
-                copied.frames.push((time, copy));
+            copied.push(*time, frame.clone());
+            if self.sender(frame) == from {
+                copied.push(Time(time.0 + later), self.further(frame, hops));
             }
         }
         copied
