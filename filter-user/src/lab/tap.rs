@@ -130,7 +130,7 @@ impl Device for Card<'_> {
 /// Puts a frame on the wire.
 fn send(mut file: &File, recording: Option<&mut Recording>, frame: &[u8]) -> io::Result<()> {
     let at = recording.is_some().then(recording::now);
-    file.write(frame)?;
+    file.write(frame).map(drop)?;
     if let Some((recording, at)) = recording.zip(at) {
         recording.keep(at, frame);
     }

@@ -159,3 +159,119 @@ fn insert(step: Step, steps: &mut Vec<Step>) {
 fn number(index: usize) -> u64 {
     index as u64 + 1
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use filter_common::{FlowKey, SeqNum};
+
+    use super::*;
+    use crate::lab::{frame::Headers, recording::Recorded};
+
+    const CLIENT: &str = "10.0.0.2:20000";
+    const SERVER: &str = "203.0.113.2:80";
+
+    fn recorded(at: u64, from: &str, flags: Flags, (seq, ack): (u32, u32)) -> Recorded {
+        let to = if from == CLIENT { SERVER } else { CLIENT };
+        let [source, destination] = [from, to].map(|end| end.parse::<SocketAddr>().unwrap());
+        Recorded {
+            at: Duration::from_millis(at),
+            headers: Headers {
+                source,
+                destination,
+                seq: SeqNum(seq),
+                ack: SeqNum(ack),
+                flags,
+                payload: 0,
+            },
+            octets: Vec::new(),
+        }
+    }
+
+    /// A server whose first number is 1000 closes, and its FIN is acknowledged three times.
+    fn recording() -> Recording {
+        let ack = |at| recorded(at, CLIENT, Flags::ACK, (500, 1002));
+        let fin = recorded(5_000, SERVER, Flags::FIN.with(Flags::ACK), (1001, 500));
+        let syn = recorded(4_900, SERVER, Flags::SYN.with(Flags::ACK), (1000, 490));
+        Recording {
+            client: CLIENT.parse().unwrap(),
+            frames: vec![syn, fin, ack(5_001), ack(5_201), ack(5_401)],
+        }
+    }
+
+    fn told(at: u64, reason: Reason) -> Vec<Step> {
+        let recording = recording();
+        let step = |(index, frame): (usize, &Recorded)| Step {
+            frame: Some(number(index)),
+            at: frame.at - recording.frames[0].at,
+            note: None,
+            emphasis: Emphasis::None,
+            arrives: true,
+            ..kept_reset(&event(0, reason), frame.at, &recording)
+        };
+        let mut steps: Vec<_> = recording.frames.iter().enumerate().map(step).collect();
+        tell(&event(at, reason), reason, &recording, &mut steps);
+        steps
+    }
+
+    fn event(at: u64, reason: Reason) -> EventRecord {
+        EventRecord {
+            time: at * 1_000_000,
+            key: FlowKey::default(),
+            seq: SeqNum(if reason.fault() == Some(Fault::Reset) {
+                1002
+            } else {
+                500
+            }),
+            ack: SeqNum(1002),
+            interface: 0,
+            reason: reason as u8,
+            reserved: [0; 7],
+        }
+    }
+
+    #[test]
+    fn what_is_told_of_an_ack_is_of_the_last_that_was_sent_by_then() {
+        for (reason, arrives, note) in [
+            (
+                Reason::SpuriousAckDropped,
+                false,
+                "spurious, 200 ms later; the filter drops it",
+            ),
+            (
+                Reason::RedundantAckObserved,
+                true,
+                "redundant, 200 ms later; the filter lets it pass",
+            ),
+        ] {
+            let steps = told(5_202, reason);
+            let noted: Vec<_> = steps.iter().filter(|step| step.note.is_some()).collect();
+            let [step] = noted[..] else {
+                panic!("{steps:?}");
+            };
+            assert_eq!((step.frame, step.arrives), (Some(4), arrives));
+            assert_eq!(step.note.as_deref(), Some(note));
+            assert_eq!(step.emphasis, Emphasis::Fault);
+        }
+    }
+
+    #[test]
+    fn a_reset_that_was_kept_is_put_where_it_was() {
+        let steps = told(5_300, Reason::ResetAfterSpuriousAckSuppressed);
+        let frames: Vec<_> = steps.iter().map(|step| step.frame).collect();
+        assert_eq!(frames, [Some(1), Some(2), Some(3), Some(4), None, Some(5)]);
+        let reset = &steps[4];
+        assert_eq!((reset.seq, reset.arrives), (2, false));
+        assert_eq!(reset.at, Duration::from_millis(400));
+    }
+
+    #[test]
+    fn a_reset_that_passed_is_on_the_wire_already() {
+        for reason in [Reason::ResetAfterSpuriousAck, Reason::ResetOther] {
+            let steps = told(5_300, reason);
+            assert_eq!(steps.len(), 5);
+            assert!(steps.iter().all(|step| step.note.is_none()));
+        }
+    }
+}
