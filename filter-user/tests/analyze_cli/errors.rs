@@ -1,8 +1,8 @@
 //! What it says of files that are none, or damaged, and of options that make no sense.
 
 use std::{
-    collections::BTreeMap, env::consts::ARCH, fs, io, os::unix::process::CommandExt as _,
-    path::Path, process::Command,
+    collections::BTreeMap, env::consts::ARCH, io, os::unix::process::CommandExt as _, path::Path,
+    process::Command,
 };
 
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};

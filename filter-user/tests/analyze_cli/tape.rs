@@ -13,7 +13,7 @@ use analysis::capture::{LinkType, Packet, Time, write::Writer};
 use etherparse::{PacketBuilder, TcpHeader};
 
 /// 2026-11-27 15:00 UTC.
-const START: Duration = Duration::from_secs(1_795_791_600);
+const START: Duration = Duration::from_hours(498_831);
 
 /// One after the other, each with a second to itself.
 #[derive(Default)]
@@ -122,10 +122,10 @@ impl Tape {
 
     /// Keeps what one side sent.
     pub(crate) fn only_from(&mut self, address: &str) -> &mut Self {
+        const SOURCE: usize = 14 + 12;
         let IpAddr::V4(address) = address.parse().unwrap() else {
             panic!("{address}");
         };
-        const SOURCE: usize = 14 + 12;
         let octets = address.octets();
         self.packets
             .retain(|(_, frame)| frame[SOURCE..].starts_with(&octets));
