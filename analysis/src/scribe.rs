@@ -124,10 +124,10 @@ impl Scribe {
         ];
         /// Why R1 lets an ACK pass that nothing asked for.
         const BOUNDS: [(Reason, &str); 4] = [
-            (Reason::WindowOver, "later than R1's window"),
-            (Reason::BudgetSpent, "beyond R1's budget"),
-            (Reason::OtherOptions, "R1 minds its options"),
-            (Reason::OtherSequence, "R1 minds its SEG.SEQ"),
+            (Reason::WindowOver, "later than the window"),
+            (Reason::BudgetSpent, "beyond the budget"),
+            (Reason::OtherOptions, "its options may matter"),
+            (Reason::OtherSequence, "with another SEG.SEQ"),
         ];
         let of = |notes: &[(Reason, &'static str)]| {
             let mut notes = notes.iter();
@@ -135,7 +135,7 @@ impl Scribe {
             found.map(|(_, note)| *note)
         };
         if let Some(kind) = judgement.unsolicited {
-            let effect = of(&BOUNDS).unwrap_or("R1 would drop it");
+            let effect = of(&BOUNDS).unwrap_or("lastack would drop it");
             let what = match (kind, self.last_ack) {
                 (Kind::Spurious, None) => "spurious".to_owned(),
                 (Kind::Spurious, Some((_, at))) => {

@@ -362,6 +362,6 @@ fn a_ladder_tells_what_each_segment_is() {
     let note = |step: usize| steps[step].note.as_deref().unwrap_or_default();
     assert_eq!(note(5), "the client closes its half");
     assert_eq!(note(10), "the server frees its socket");
-    assert_eq!(note(11), "spurious, 200 ms later; R1 would drop it");
+    assert_eq!(note(11), "spurious, 200 ms later; lastack would drop it");
     assert_eq!(note(12), "drawn by frame 12");
 }

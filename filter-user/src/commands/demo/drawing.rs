@@ -204,7 +204,7 @@ mod tests {
         let recording = recording();
         let step = |(index, frame): (usize, &Recorded)| Step {
             frame: Some(number(index)),
-            at: frame.at - recording.frames[0].at,
+            at: frame.at.saturating_sub(recording.frames[0].at),
             note: None,
             emphasis: Emphasis::None,
             arrives: true,
