@@ -37,7 +37,8 @@ pub struct Arguments {
     /// How the report is printed; json is one object a file, each on a line
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
     output: Output,
-    /// Look only at connections of these addresses and ports, of either side; may be repeated
+    /// Look only at connections with one of these addresses, and one of these ports, at either end;
+    /// may be repeated
     #[arg(long, value_name = "ADDRESS[/PREFIX]|PORT")]
     filter: Vec<Wanted>,
     /// How many findings are listed; the others are counted [default: 20; json: 10000]
