@@ -12,6 +12,7 @@ use std::{
     fs::{self, File},
     io::{self, BufWriter, IsTerminal as _, Write as _},
     path::{Path, PathBuf},
+    process::Stdio,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -183,6 +184,7 @@ fn measure(
 /// What is fast has to be right: lastack finds what was made, no more and no less.
 fn check(arguments: &Arguments, packets: u64, file: &Path, made: Made) -> Result<()> {
     let mut command = Program::Lastack(arguments.lastack.clone()).command(file);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let output = command.args(["--output", "json"]).output()?;
     ensure!(
         output.status.success(),

@@ -55,10 +55,10 @@ impl Measured {
         self.runs.iter().map(|run| run.peak).max().unwrap_or(0)
     }
 
-    /// Millions of packets a second.
+    /// Thousands of packets a second.
     fn speed(&self, packets: u64) -> Option<Summary> {
         let runs = self.runs.iter();
-        Summary::of(runs.map(|run| real(packets) / run.took.as_secs_f64() / 1e6))
+        Summary::of(runs.map(|run| real(packets) / run.took.as_secs_f64() / 1e3))
     }
 }
 
@@ -119,7 +119,11 @@ impl document::Report for Report {
     fn sentence(&self) -> String {
         format!(
             "Measured {}; {} rounds, {} conversations at once, seed {}; {}.",
-            self.machine, self.rounds, self.conversations, self.seed, self.tshark
+            self.machine,
+            self.rounds,
+            self.conversations,
+            self.seed,
+            self.tshark.trim_end_matches('.')
         )
     }
 
@@ -127,7 +131,7 @@ impl document::Report for Report {
         let header = vec![
             "capture",
             "program",
-            "million packets/s",
+            "thousand packets/s",
             "times tshark",
             "peak MiB",
         ];

@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, io::Read};
 
 use analysis::{
     Analysis, Analyzer, Judged, Scribe, Span,
-    capture::{Capture, Damage, LinkType, Packet, source::Rereadable},
+    capture::{
+        Capture, Damage, LinkType, Packet,
+        source::{Rereadable, Source},
+    },
     ladder::Ladder,
 };
 use indicatif::{ProgressBar, ProgressStyle};
@@ -29,7 +32,7 @@ pub(super) fn judge(input: &mut Rereadable, arguments: &Arguments) -> anyhow::Re
     let progress = Progress::new(source.octets());
     let mut analyzer = Analyzer::new(&arguments.analysis());
     let mut links = BTreeSet::new();
-    let damage = each(progress.bar.wrap_read(source), |packet| {
+    let damage = each(progress.of(source), |packet| {
         let judged = analyzer.packet(packet);
         if judged == Judged::Skipped(LINK_TYPE) {
             links.insert(packet.link);
@@ -105,6 +108,15 @@ impl Progress {
         Self {
             bar,
             counts_packets: octets.is_none(),
+        }
+    }
+
+    /// Tells of octets as they are read, if they are what counts.
+    fn of(&self, source: Source) -> Box<dyn Read + Send> {
+        if self.counts_packets {
+            Box::new(source)
+        } else {
+            Box::new(self.bar.wrap_read(source))
         }
     }
 
