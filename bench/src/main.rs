@@ -1,6 +1,7 @@
 //! Measurements that take long and prove something by figures: `cargo xtask bench` and
 //! `cargo xtask loss` call it.
 
+mod analyze;
 mod document;
 mod effect;
 mod footprint;
@@ -25,6 +26,7 @@ struct Command {
 
 #[derive(Debug, Subcommand)]
 enum Measurement {
+    Analyze(analyze::Arguments),
     Effect(effect::Arguments),
     Footprint(footprint::Arguments),
     Forwarding(forwarding::Arguments),
@@ -34,6 +36,7 @@ enum Measurement {
 
 fn main() -> ExitCode {
     let done = match Command::parse().measurement {
+        Measurement::Analyze(arguments) => analyze::run(&arguments),
         Measurement::Effect(arguments) => effect::run(&arguments),
         Measurement::Footprint(arguments) => footprint::run(&arguments),
         Measurement::Forwarding(arguments) => forwarding::run(&arguments),

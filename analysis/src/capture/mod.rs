@@ -55,7 +55,7 @@ impl Serialize for Time {
 
 /// The type of link-layer header that packets begin with, by the registry of
 /// <https://www.tcpdump.org/linktypes.html>.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkType(pub u16);
 
 /// One packet of a capture.
