@@ -189,9 +189,12 @@ impl Analyzer {
         let begins = is_new || opens && connection.is_another(end, &segment);
         if begins {
             self.report.connections += 1;
+            self.report.one_sided_connections += 1;
             connection.begin(at.frame, segment.flags.any(Flags::SYN));
         }
-        connection.touch(end, &segment);
+        if connection.touch(end, &segment) {
+            self.report.one_sided_connections -= 1;
+        }
         if connection.is_renumbered {
             return Judged::LeftOut;
         }

@@ -32,6 +32,8 @@ pub(crate) struct Connection {
     key: FlowKey,
     /// Initial sequence numbers, where the SYN was seen.
     initial: [Option<SeqNum>; 2],
+    /// Which ends have sent something.
+    heard: [bool; 2],
     /// Nothing but SYNs was seen.
     is_opening: bool,
     /// Its frames are there with two kinds of sequence numbers.
@@ -126,14 +128,16 @@ impl Connection {
         self.initial[end.index()] != Some(segment.seq)
     }
 
-    /// Takes note of a segment.
-    pub(crate) fn touch(&mut self, end: End, segment: &Segment) {
+    /// Takes note of a segment; tells whether it is the first by which both ends are heard.
+    pub(crate) fn touch(&mut self, end: End, segment: &Segment) -> bool {
+        let was_heard = mem::replace(&mut self.heard[end.index()], true);
         if segment.flags.any(Flags::SYN) {
             self.initial[end.index()] = Some(segment.seq);
         } else {
             self.is_opening = false;
         }
         self.is_reset |= segment.flags.any(Flags::RST);
+        !was_heard && self.heard[end.other().index()]
     }
 
     fn lifetime(&self, lifetimes: &Lifetimes) -> Duration {

@@ -25,6 +25,8 @@ pub struct Report {
     pub last: Option<Time>,
     /// TCP connections, those included of which only a part is there.
     pub connections: u64,
+    /// Connections of which only one side's segments are there.
+    pub one_sided_connections: u64,
     /// Connections that were seen to be Closed: the client's FIN, the server's FIN that
     /// acknowledges exactly that one, and the client's ACK of it.
     pub closed: u64,

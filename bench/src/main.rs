@@ -1,6 +1,7 @@
 //! Measurements that take long and prove something by figures, and captures that tests read:
 //! `cargo xtask bench`, `cargo xtask loss` and `cargo xtask record` call it.
 
+mod analyze;
 mod document;
 mod effect;
 mod footprint;
@@ -26,6 +27,7 @@ struct Command {
 
 #[derive(Debug, Subcommand)]
 enum Measurement {
+    Analyze(analyze::Arguments),
     Effect(effect::Arguments),
     Footprint(footprint::Arguments),
     Forwarding(forwarding::Arguments),
@@ -36,6 +38,7 @@ enum Measurement {
 
 fn main() -> ExitCode {
     let done = match Command::parse().measurement {
+        Measurement::Analyze(arguments) => analyze::run(&arguments),
         Measurement::Effect(arguments) => effect::run(&arguments),
         Measurement::Footprint(arguments) => footprint::run(&arguments),
         Measurement::Forwarding(arguments) => forwarding::run(&arguments),

@@ -8,15 +8,17 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use self::evaluate::{Refusal, evaluate};
 use crate::{
-    commands::{check, completions, demo, detach, flows, hosts, man, run, status, watch},
+    commands::{analyze, check, completions, demo, detach, flows, hosts, man, run, status, watch},
     logging,
 };
 
 /// Makes the last ACK the last: stops the spurious ACK that old TCP stacks send after a
 /// connection is closed, before the server answers it with a reset.
 ///
-/// It runs on the gateway between clients with such stacks and their servers. Begin with `lastack
-/// check --iface IF`; then `lastack run --iface IF --mode monitor` counts, and changes nothing.
+/// It runs on the gateway between clients with such stacks and their servers. Whether the fault is
+/// there, `lastack analyze FILE` tells from a capture, on any machine. On the gateway begin with
+/// `lastack check --iface IF`; then `lastack run --iface IF --mode monitor` counts, and changes
+/// nothing.
 #[derive(Debug, Parser)]
 #[command(
     name = "lastack",
@@ -32,6 +34,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(Box<run::Arguments>),
+    Analyze(Box<analyze::Arguments>),
     Check(check::Arguments),
     Demo(demo::Arguments),
     Status(status::Arguments),
@@ -57,7 +60,7 @@ pub fn main() -> ExitCode {
         Err(Refusal::Failure(error)) => Err(error),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(error) => {
             logging::failure(&error);
             ExitCode::FAILURE
@@ -65,8 +68,9 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn execute(command: &Command) -> anyhow::Result<()> {
-    match command {
+fn execute(command: &Command) -> anyhow::Result<ExitCode> {
+    let done = match command {
+        Command::Analyze(arguments) => return analyze::run(arguments),
         Command::Run(arguments) => run::run(arguments),
         Command::Check(arguments) => check::run(arguments),
         Command::Demo(arguments) => demo::run(arguments),
@@ -77,7 +81,8 @@ fn execute(command: &Command) -> anyhow::Result<()> {
         Command::Detach(arguments) => detach::run(arguments),
         Command::Completions(arguments) => completions::run(arguments, Cli::command()),
         Command::Man(arguments) => man::run(arguments, Cli::command()),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// The command line, as clap knows it.

@@ -321,7 +321,7 @@ fn the_ladders_show_the_reset_behind_the_spurious_ack_and_that_the_filter_drops_
     );
     // What the filter did, the kernel has told.
     for (ladder, says) in [
-        (&off, "; R1 would drop it"),
+        (&off, "; lastack would drop it"),
         (&monitor, "; the filter lets it pass"),
         (&enforce, "; the filter drops it"),
     ] {

@@ -26,6 +26,7 @@ pub(crate) struct Arguments {
 
 /// What some of them measure lastack against.
 const TOOLS: [Tool; 1] = [("nft", "nftables")];
+const READERS: [Tool; 2] = [("tshark", "tshark"), ("capinfos", "wireshark-common")];
 
 /// The verb.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -43,6 +44,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let first = arguments.measurement.first();
     if first.is_some_and(|first| first == "forwarding" || first == "effect") {
         apt::tools(&Here, &TOOLS, "lastack is compared with its rules")?;
+    }
+    if first.is_some_and(|first| first == "analyze") {
+        apt::tools(&Here, &READERS, "lastack analyze is compared with them")?;
     }
     if first.is_none_or(|first| first.starts_with('-')) {
         bench.arg("programs");

@@ -8,8 +8,8 @@ const NANOSECONDS: u64 = 1_000_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Clock {
     unit: Unit,
-    /// Added to every time, in nanoseconds.
-    origin: i128,
+    /// Added to every time, in seconds.
+    origin: i64,
 }
 
 /// What a time stamp counts.
@@ -39,24 +39,31 @@ impl Clock {
         };
         Self {
             unit,
-            origin: i128::from(offset) * i128::from(NANOSECONDS),
+            origin: offset,
         }
     }
 
     /// The time that a stamp stands for. Times before 1970 and after 2554 become these.
     #[inline]
-    pub(super) fn time(self, stamp: u64) -> Time {
+    pub(super) fn time(&self, stamp: u64) -> Time {
+        if let (Unit::Nanoseconds(each), 0) = (self.unit, self.origin)
+            && let Some(time) = stamp.checked_mul(each)
+        {
+            return Time(time);
+        }
+        self.moved(stamp)
+    }
+
+    fn moved(&self, stamp: u64) -> Time {
         let since_origin = match self.unit {
-            Unit::Nanoseconds(each) => match stamp.checked_mul(each) {
-                Some(nanoseconds) if self.origin == 0 => return Time(nanoseconds),
-                _ => u128::from(stamp) * u128::from(each),
-            },
+            Unit::Nanoseconds(each) => u128::from(stamp) * u128::from(each),
             Unit::OfNanosecond(parts) => u128::from(stamp / parts),
             Unit::BinaryOfSecond(exponent) => {
-                u128::from(stamp) * u128::from(NANOSECONDS) >> exponent
+                (u128::from(stamp) * u128::from(NANOSECONDS)) >> exponent
             }
         };
-        let time = self.origin.saturating_add_unsigned(since_origin);
+        let origin = i128::from(self.origin) * i128::from(NANOSECONDS);
+        let time = origin.saturating_add_unsigned(since_origin);
         let clamped = time.clamp(0, i128::from(u64::MAX));
         Time(u64::try_from(clamped).unwrap_or_default())
     }
@@ -79,16 +86,10 @@ mod tests {
         assert_eq!(Clock::new(127, 0).time(u64::MAX - 1), Time(0));
         for exponent in 0..=30 {
             let clock = Clock::new(0x80 | exponent, 0);
-            let stamp = (SECOND << exponent) + (1 << exponent >> 1);
-            let half = if exponent == 0 { 1 } else { 0 };
-            let expected = SECOND * NANOSECONDS + NANOSECONDS / 2 + half * NANOSECONDS / 2;
-            let whole = if exponent == 0 {
-                SECOND * NANOSECONDS
-            } else {
-                expected
-            };
-            assert_eq!(clock.time(stamp), Time(whole), "{exponent}");
+            let stamp = SECOND << exponent;
+            assert_eq!(clock.time(stamp), Time(SECOND * NANOSECONDS), "{exponent}");
         }
+        assert_eq!(Clock::new(0x81, 0).time(3), Time(1_500_000_000));
         assert_eq!(Clock::new(0xff, 0).time(u64::MAX), Time(0));
     }
 

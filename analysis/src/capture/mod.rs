@@ -1,4 +1,8 @@
 //! Captures become packets: pcap and pcapng, compressed or not, from a file or a stream.
+//!
+//! [`source`] opens what a user names, [`Capture`] reads it, [`link`] finds what `filter_common`
+//! understands of a packet, [`mod@write`] makes a capture of packets. What is damaged, and which number
+//! a frame has, is as Wireshark has it.
 
 mod buffer;
 mod clock;
@@ -8,7 +12,9 @@ pub mod link;
 mod pcap;
 mod pcapng;
 mod read;
+pub mod source;
 mod wifi;
+pub mod write;
 
 pub use compression::Compression;
 pub use damage::{CaptureError, Damage, Fault};
@@ -49,7 +55,7 @@ impl Serialize for Time {
 
 /// The type of link-layer header that packets begin with, by the registry of
 /// <https://www.tcpdump.org/linktypes.html>.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkType(pub u16);
 
 /// One packet of a capture.

@@ -4,8 +4,9 @@
 //! could only be guessed. Blocks of other types are passed over.
 
 use pcap_parser::{
-    Block, EPB_MAGIC, IDB_MAGIC, InterfaceDescriptionBlock, OptionCode, PcapError, SHB_MAGIC,
-    SPB_MAGIC, SectionHeaderBlock, nom::IResult, parse_block_be, parse_block_le,
+    Block, CB_MAGIC, DCB_MAGIC, EPB_MAGIC, IDB_MAGIC, InterfaceDescriptionBlock, OptionCode,
+    PcapError, SHB_MAGIC, SJE_MAGIC, SPB_MAGIC, SectionHeaderBlock, nom::IResult, parse_block_be,
+    parse_block_le,
 };
 
 use super::{
@@ -38,25 +39,23 @@ pub(super) struct PcapNg {
     interfaces_before: u32,
     /// Of the packet before, for blocks without time.
     time: Time,
+    other_frames: u64,
+}
+
+/// What is in a block.
+enum Content {
+    Packet(Record),
+    /// An entry of a journal, or what somebody makes of a block of his own: no packet, but
+    /// Wireshark counts it as a frame.
+    OtherFrame,
+    Other,
 }
 
 /// What a section says of an interface.
-#[derive(Clone, Copy)]
 struct Interface {
     link: LinkType,
     snaplen: usize,
     clock: Clock,
-}
-
-/// A packet, and where it is in its block.
-struct Found {
-    interface: u32,
-    /// In the interface's unit.
-    stamp: Option<u64>,
-    wire_len: usize,
-    /// Offset of the packet in the block.
-    at: usize,
-    captured: usize,
 }
 
 impl PcapNg {
@@ -72,7 +71,13 @@ impl PcapNg {
             interfaces: Vec::new(),
             interfaces_before: 0,
             time: Time(0),
+            other_frames: 0,
         }
+    }
+
+    /// How many frames there were that are no packets.
+    pub(super) const fn other_frames(&self) -> u64 {
+        self.other_frames
     }
 
     /// The next packet's block.
@@ -80,30 +85,12 @@ impl PcapNg {
     pub(super) fn next(&mut self, buffer: &mut Buffer) -> Parsed<Record> {
         while let Some(length) = self.block(buffer)? {
             let block = buffer.available().get(..length).unwrap_or_default();
-            let Some(found) = self.read(block)? else {
-                buffer.take(length);
-                continue;
-            };
-            let interface = self.interface(found.interface)?;
-            if found.captured > MOST_CAPTURED {
-                return Err(Fault::TooLong {
-                    what: "packet",
-                    octets: found.captured as u64,
-                    most: MOST_CAPTURED,
-                });
+            match self.read(block)? {
+                Content::Packet(record) => return Ok(Some(record)),
+                Content::OtherFrame => self.other_frames += 1,
+                Content::Other => {}
             }
-            if let Some(stamp) = found.stamp {
-                self.time = interface.clock.time(stamp);
-            }
-            return Ok(Some(Record {
-                length,
-                at: found.at,
-                captured: found.captured,
-                wire_len: found.wire_len,
-                time: self.time,
-                link: interface.link,
-                interface: self.interfaces_before.saturating_add(found.interface),
-            }));
+            buffer.take(length);
         }
         Ok(None)
     }
@@ -128,22 +115,23 @@ impl PcapNg {
             };
         }
         let first = self.number(header, LENGTH);
-        let length = first as usize;
-        if length > MOST_BLOCK {
+        if first as usize > MOST_BLOCK {
             return Err(Fault::TooLong {
                 what: "block",
                 octets: first.into(),
                 most: MOST_BLOCK,
             });
         }
-        if length < LEAST_BLOCK || !length.is_multiple_of(4) {
+        // Some programs have left the padding out of the length.
+        let length = first.next_multiple_of(4) as usize;
+        if length < LEAST_BLOCK {
             return Err(Fault::BlockLength { octets: first });
         }
         if !buffer.ensure(length).map_err(Fault::Read)? {
             return Err(cut_short(buffer.available().len(), length));
         }
         let last = self.number(buffer.available(), length - 4);
-        if first != last {
+        if last.checked_next_multiple_of(4) != Some(first.next_multiple_of(4)) {
             return Err(Fault::Lengths { first, last });
         }
         Ok(Some(length))
@@ -151,77 +139,91 @@ impl PcapNg {
 
     /// Reads a block, which may be a packet.
     #[inline]
-    fn read(&mut self, block: &[u8]) -> Parsed<Found> {
+    fn read(&mut self, block: &[u8]) -> Result<Content, Fault> {
         let kind = self.number(block, 0);
-        if !matches!(
-            kind,
-            SHB_MAGIC | IDB_MAGIC | EPB_MAGIC | SPB_MAGIC | OBSOLETE_PACKET
-        ) {
-            return Ok(None);
+        let record = match kind {
+            EPB_MAGIC | OBSOLETE_PACKET => self.packet(block, kind)?,
+            SPB_MAGIC => self.simple_packet(block)?,
+            SHB_MAGIC | IDB_MAGIC => return self.describe(block, kind).map(|()| Content::Other),
+            SJE_MAGIC | CB_MAGIC | DCB_MAGIC => return Ok(Content::OtherFrame),
+            _ => return Ok(Content::Other),
+        };
+        if record.captured > MOST_CAPTURED {
+            return Err(Fault::TooLong {
+                what: "packet",
+                octets: record.captured as u64,
+                most: MOST_CAPTURED,
+            });
         }
+        if record.at + record.captured + LENGTH > block.len() {
+            return Err(Fault::Fields { kind });
+        }
+        Ok(Content::Packet(record))
+    }
+
+    /// Packets are read here: to get each of them as a block with its options takes twice as long
+    /// as all the rest.
+    #[inline]
+    fn packet(&mut self, block: &[u8], kind: u32) -> Result<Record, Fault> {
+        const HEADER: usize = 28;
+        // Its length is known, so that nothing is checked below.
+        let header = block
+            .first_chunk::<HEADER>()
+            .ok_or(Fault::Fields { kind })?;
+        let number = |at| self.number(header, at);
+        let number_of_interface = match (kind, self.big_endian) {
+            (EPB_MAGIC, _) => number(8),
+            // In the other half the obsolete block counts drops.
+            (_, true) => number(8) >> 16,
+            (_, false) => number(8) & 0xffff,
+        };
+        let interface = self.interface(number_of_interface)?;
+        let time = interface
+            .clock
+            .time(u64::from(number(12)) << 32 | u64::from(number(16)));
+        let record = Record {
+            length: block.len(),
+            at: HEADER,
+            captured: number(20) as usize,
+            wire_len: number(24) as usize,
+            time,
+            link: interface.link,
+            interface: self.interfaces_before.saturating_add(number_of_interface),
+        };
+        self.time = time;
+        Ok(record)
+    }
+
+    fn simple_packet(&self, block: &[u8]) -> Result<Record, Fault> {
+        let interface = self.interface(0)?;
+        let wire_len = self.number(block, 8) as usize;
+        Ok(Record {
+            length: block.len(),
+            at: 12,
+            captured: wire_len.min(interface.snaplen),
+            wire_len,
+            time: self.time,
+            link: interface.link,
+            interface: self.interfaces_before,
+        })
+    }
+
+    /// Begins a section, or adds an interface to it.
+    fn describe(&mut self, block: &[u8], kind: u32) -> Result<(), Fault> {
         let parse: ParseBlock = if self.big_endian {
             parse_block_be
         } else {
             parse_block_le
         };
-        let fields = Fault::Fields { kind };
-        // All of it is there, so that what is incomplete is in it.
-        let Ok((_, parsed)) = parse(block) else {
-            return Err(fields);
-        };
-        let found = match parsed {
-            Block::EnhancedPacket(packet) => Found {
-                interface: packet.if_id,
-                stamp: Some(stamp(packet.ts_high, packet.ts_low)),
-                wire_len: packet.origlen as usize,
-                at: 28,
-                captured: packet.caplen as usize,
-            },
-            Block::SimplePacket(packet) => {
-                let wire_len = packet.origlen as usize;
-                Found {
-                    interface: 0,
-                    stamp: None,
-                    wire_len,
-                    at: 12,
-                    captured: wire_len.min(self.interface(0)?.snaplen),
-                }
-            }
-            Block::Unknown(packet) => self.obsolete(packet.data).ok_or(Fault::Fields { kind })?,
-            Block::SectionHeader(section) => return self.section(&section).map(|()| None),
-            Block::InterfaceDescription(interface) => {
+        // All of the block is there, so that what is incomplete is in it.
+        match parse(block) {
+            Ok((_, Block::SectionHeader(section))) => self.section(&section),
+            Ok((_, Block::InterfaceDescription(interface))) => {
                 self.interfaces.push(self.described(&interface));
-                return Ok(None);
+                Ok(())
             }
-            Block::NameResolution(_)
-            | Block::InterfaceStatistics(_)
-            | Block::SystemdJournalExport(_)
-            | Block::DecryptionSecrets(_)
-            | Block::ProcessInformation(_)
-            | Block::Custom(_) => return Ok(None),
-        };
-        if found.captured > block.len().saturating_sub(found.at + 4) {
-            return Err(fields);
+            _ => Err(Fault::Fields { kind }),
         }
-        Ok(Some(found))
-    }
-
-    /// The obsolete packet block, which the parser leaves to us. It counts drops behind the
-    /// interface.
-    fn obsolete(&self, content: &[u8]) -> Option<Found> {
-        let interface = content.first_chunk().copied()?;
-        let header = content.get(..20)?;
-        Some(Found {
-            interface: u32::from(if self.big_endian {
-                u16::from_be_bytes(interface)
-            } else {
-                u16::from_le_bytes(interface)
-            }),
-            stamp: Some(stamp(self.number(header, 4), self.number(header, 8))),
-            captured: self.number(header, 12) as usize,
-            wire_len: self.number(header, 16) as usize,
-            at: 28,
-        })
     }
 
     fn section(&mut self, section: &SectionHeaderBlock<'_>) -> Result<(), Fault> {
@@ -264,10 +266,9 @@ impl PcapNg {
     }
 
     #[inline]
-    fn interface(&self, number: u32) -> Result<Interface, Fault> {
+    fn interface(&self, number: u32) -> Result<&Interface, Fault> {
         self.interfaces
             .get(number as usize)
-            .copied()
             .ok_or(Fault::Interface {
                 interface: number,
                 described: self.interfaces.len(),
@@ -293,11 +294,6 @@ fn octets(block: &[u8], at: usize) -> [u8; 4] {
         .and_then(|rest| rest.first_chunk())
         .copied()
         .unwrap_or_default()
-}
-
-#[inline]
-const fn stamp(high: u32, low: u32) -> u64 {
-    (high as u64) << 32 | low as u64
 }
 
 fn cut_short(present: usize, octets: usize) -> Fault {

@@ -30,7 +30,7 @@ pub(super) struct Record {
 }
 
 /// A capture that is read from its beginning to its end, once. Memory is bounded by the longest
-/// packet that is taken.
+/// block that is taken, and by what a section says of its interfaces.
 pub struct Capture {
     buffer: Buffer,
     format: Format,
@@ -119,9 +119,13 @@ impl Capture {
             }
         };
         self.packets += 1;
+        let other_frames = match &self.format {
+            Format::Pcap(_) => 0,
+            Format::PcapNg(pcapng) => pcapng.other_frames(),
+        };
         let octets = self.buffer.take(record.length);
         Ok(Some(Packet {
-            number: self.packets,
+            number: self.packets + other_frames,
             time: record.time,
             link: record.link,
             interface: record.interface,

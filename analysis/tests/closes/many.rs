@@ -8,7 +8,7 @@ use analysis::{
     report::Report,
 };
 
-use crate::tape::{Client, SYN, Tape, options, shot};
+use crate::tape::{ACK, Client, FIN, SYN, Server, Tape, options, shot};
 
 fn faulty(client: &str) -> Tape {
     let mut tape = Tape::between(client, "192.0.2.1:80");
@@ -135,6 +135,32 @@ fn connections_are_forgotten_when_they_are_over() {
     }
     // A SYN that nobody answers is remembered for three minutes.
     assert!(most <= 10, "{most}");
+}
+
+#[test]
+fn closes_are_forgotten_as_soon_as_those_that_crossed() {
+    for acknowledged in [100, 101] {
+        let mut analyzer = analysis::Analyzer::new(&options());
+        let mut tape = Tape::v4();
+        let mut most = 0;
+        for minute in 0..100_u16 {
+            let at = f64::from(minute) * 60_000.0;
+            tape.client.set_port(1000 + minute);
+            tape.clear();
+            tape.shoot(&shot(Client, at, FIN | ACK, 100, 1, 0))
+                .shoot(&shot(Server, at + 0.1, FIN | ACK, 1, acknowledged, 0))
+                .shoot(&shot(Client, at + 1.0, ACK, 101, 2, 0))
+                .shoot(&shot(Server, at + 1.1, ACK, 2, 101, 0));
+            for tick in 0..10 {
+                let at = at + f64::from(tick);
+                tape.shoot(&shot(Client, at + 2.0, ACK, 101, 2, 0));
+            }
+            tape.judge(&mut analyzer);
+            most = most.max(analyzer.open_connections());
+        }
+        // After four minutes.
+        assert!(most <= 10, "{acknowledged}: {most}");
+    }
 }
 
 #[test]

@@ -83,7 +83,8 @@ impl Command {
         match self {
             Self::Run(arguments) => Some(&**arguments),
             Self::Check(arguments) => Some(arguments),
-            Self::Demo(_)
+            Self::Analyze(_)
+            | Self::Demo(_)
             | Self::Status(_)
             | Self::Flows(_)
             | Self::Hosts(_)
@@ -96,10 +97,19 @@ impl Command {
 
     /// Which of its options contradict each other.
     fn contradiction(&self) -> Option<Contradiction> {
-        if let Self::Demo(arguments) = self {
-            return arguments.contradiction();
+        match self {
+            Self::Analyze(arguments) => arguments.contradiction(),
+            Self::Demo(arguments) => arguments.contradiction(),
+            Self::Run(_)
+            | Self::Check(_)
+            | Self::Status(_)
+            | Self::Flows(_)
+            | Self::Hosts(_)
+            | Self::Watch(_)
+            | Self::Detach(_)
+            | Self::Completions(_)
+            | Self::Man(_) => self.options()?.contradiction(),
         }
-        self.options()?.contradiction()
     }
 }
 

@@ -1,5 +1,6 @@
 //! One file per command, and what their options share.
 
+pub mod analyze;
 mod asking;
 mod attaching;
 pub mod check;

@@ -18,6 +18,7 @@ use anyhow::Context as _;
 use log::{info, warn};
 use tokio::sync::{broadcast, watch};
 
+pub(in crate::commands) use self::options::CloserName;
 use self::{
     answering::Answering, keeper::Keeper, reload::Asked, serving::Serving, signals::Signals,
     told::Told,

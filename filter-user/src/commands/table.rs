@@ -46,6 +46,17 @@ pub(super) fn seconds(seconds: f64) -> String {
     span(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 
+/// A short time, as precise as it is of use.
+pub(super) fn delay(seconds: f64) -> String {
+    let milliseconds = seconds * 1e3;
+    match () {
+        () if milliseconds < 10.0 => format!("{milliseconds:.2}ms"),
+        () if milliseconds < 999.5 => format!("{milliseconds:.0}ms"),
+        () if seconds < 60.0 => format!("{seconds:.1}s"),
+        () => self::seconds(seconds),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,6 +75,19 @@ mod tests {
         }
         assert_eq!(seconds(-1.0), "0ms");
         assert_eq!(seconds(f64::NAN), "0ms");
+    }
+
+    #[test]
+    fn delays_have_three_digits_or_so() {
+        for (seconds, text) in [
+            (0.000_05, "0.05ms"),
+            (0.2, "200ms"),
+            (0.9996, "1.0s"),
+            (12.34, "12.3s"),
+            (250.0, "4m 10s"),
+        ] {
+            assert_eq!(delay(seconds), text);
+        }
     }
 
     #[test]

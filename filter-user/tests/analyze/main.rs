@@ -30,6 +30,7 @@ fn capture(file: &str) -> PathBuf {
 fn analyze(file: &Path) -> Value {
     let mut lastack = Command::new(env!("CARGO_BIN_EXE_lastack"));
     lastack.args(["analyze", "--output", "json"]).arg(file);
+    lastack.env_remove("RUST_LOG");
     let output = lastack.output().unwrap();
     let file = file.display();
     let said = String::from_utf8_lossy(&output.stderr);

@@ -45,6 +45,10 @@ const FILES: &Entries = &[
 
 const EXAMPLES: &Entries = &[
     (
+        "lastack analyze trace.pcapng",
+        "Is the fault there? Told from a capture, on any machine.",
+    ),
+    (
         "lastack check --iface wan0",
         "Can this machine run it, and would it see every packet that it has to see?",
     ),

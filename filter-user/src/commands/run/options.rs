@@ -189,10 +189,20 @@ pub(super) enum ModeName {
     Monitor,
 }
 
+/// Whose FIN makes a flow, as options name it.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum CloserName {
+pub(in crate::commands) enum CloserName {
     Client,
     Either,
+}
+
+impl From<CloserName> for Closer {
+    fn from(name: CloserName) -> Self {
+        match name {
+            CloserName::Client => Self::Client,
+            CloserName::Either => Self::Either,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -246,10 +256,7 @@ impl Arguments {
                 ModeName::Enforce => Mode::Enforce,
                 ModeName::Monitor => Mode::Monitor,
             },
-            closer: match self.closer {
-                CloserName::Client => Closer::Client,
-                CloserName::Either => Closer::Either,
-            },
+            closer: self.closer.into(),
             rst_guard: self.rst_guard,
             window: self.window,
             budget: self.budget,

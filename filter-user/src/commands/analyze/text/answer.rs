@@ -1,0 +1,199 @@
+//! The first sentences: whether the fault is there, or why that cannot be told.
+
+use analysis::report::{Host, Report};
+
+use indicatif::HumanCount;
+
+use super::{Asked, notes, words::count};
+
+/// What a capture says of the fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// Somebody sent ACKs that nothing had asked for.
+    Fault,
+    /// Only redundant ones.
+    Redundant,
+    /// Connections closed without.
+    None,
+    /// It says nothing.
+    Unknown(Lack),
+}
+
+/// What is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lack {
+    Packets,
+    /// Packets that can be read.
+    Readable,
+    /// TCP, or connections that the filter lets through.
+    Segments,
+    /// The other direction.
+    Direction,
+    /// Closes in which one side is in LAST-ACK.
+    OrderlyClose,
+    Close,
+}
+
+impl Answer {
+    pub(super) fn of(report: &Report) -> Self {
+        let skipped: u64 = report.skipped.values().sum();
+        match () {
+            () if report.spurious_acks > 0 => Self::Fault,
+            () if report.redundant_acks > 0 => Self::Redundant,
+            () if report.closed > 0 => Self::None,
+            () if report.packets == 0 => Self::Unknown(Lack::Packets),
+            () if report.segments == 0 && skipped == report.packets => {
+                Self::Unknown(Lack::Readable)
+            }
+            () if report.segments == 0 => Self::Unknown(Lack::Segments),
+            () if report.one_sided_connections == report.connections => {
+                Self::Unknown(Lack::Direction)
+            }
+            () if report.crossing_closes > 0 => Self::Unknown(Lack::OrderlyClose),
+            () => Self::Unknown(Lack::Close),
+        }
+    }
+
+    /// In words.
+    pub(super) fn sentences(self, report: &Report, asked: &Asked) -> String {
+        match self {
+            Self::Fault => fault(report),
+            Self::Redundant => redundant(report),
+            Self::None => none(report),
+            Self::Unknown(lack) => {
+                let why = lack.sentence(report, asked);
+                format!("It cannot be told whether the fault is there: {why}")
+            }
+        }
+    }
+}
+
+fn fault(report: &Report) -> String {
+    let with_fault = |host: &&Host| host.spurious_acks > 0;
+    let clients = report.hosts.iter().filter(with_fault).count() as u64;
+    let least = if report.hosts_left_out > 0 {
+        "at least "
+    } else {
+        ""
+    };
+    let acks = count(report.spurious_acks, "ACK");
+    let redundant = match report.redundant_acks {
+        0 => String::new(),
+        acks => format!(", and {}", count(acks, "redundant one")),
+    };
+    let resets = match (report.resets_after_spurious_ack, unasked(report)) {
+        (0, _) => ". No reset followed: the server may have closed first, or may not answer, or \
+                   its resets do not pass where this was captured."
+            .to_owned(),
+        (1, 1) => format!("; a reset followed. {HARM}"),
+        (resets, all) if resets == all => format!("; a reset followed each of them. {HARM}"),
+        (resets, _) => format!("; {} followed. {HARM}", count(resets, "reset")),
+    };
+    format!(
+        "The fault is there: {least}{} sent {acks} after a close which nothing had asked \
+         for{redundant}{resets}{}",
+        count(clients, "client"),
+        cure(report)
+    )
+}
+
+/// What a reset does.
+const HARM: &str = "It costs a client of old what it has not read yet.";
+
+fn redundant(report: &Report) -> String {
+    let resets = match report.resets_after_spurious_ack {
+        0 => "no reset followed".to_owned(),
+        resets => format!("{} followed", count(resets, "reset")),
+    };
+    let closes = count(report.closed, "close");
+    let acks = count(report.redundant_acks, "redundant ACK");
+    let cure = cure(report);
+    format!(
+        "The fault is not there: in {closes} no client sent an ACK which nothing had asked for. \
+         But there were {acks}, which any client sends whose server repeats its FIN too early; \
+         {resets}.{cure}"
+    )
+}
+
+fn none(report: &Report) -> String {
+    let closes = count(report.closed, "close");
+    let text = format!(
+        "The fault is not there: in {closes} no client sent an ACK which nothing had asked for."
+    );
+    match report.resets_after_elicited_ack {
+        0 => text,
+        resets => format!(
+            "{text} But {} followed an ACK that had to be sent: see below.",
+            count(resets, "reset")
+        ),
+    }
+}
+
+/// What the filter would have done about the findings.
+fn cure(report: &Report) -> String {
+    let sum = |of: fn(&Host) -> u64| report.hosts.iter().map(of).sum::<u64>();
+    let (r1, r2, none) = (
+        sum(|host| host.cured_by_r1),
+        sum(|host| host.cured_by_r2),
+        sum(|host| host.not_cured),
+    );
+    let all = unasked(report);
+    let acks = match r1 {
+        0 => " lastack run would have dropped none of these ACKs".to_owned(),
+        1 if all == 1 => " lastack run would have dropped this ACK".to_owned(),
+        r1 if r1 == all => " lastack run would have dropped all of these ACKs".to_owned(),
+        r1 => format!(
+            " lastack run would have dropped {} of the {} ACKs",
+            HumanCount(r1),
+            HumanCount(all)
+        ),
+    };
+    let guarded = match r2 {
+        0 => String::new(),
+        resets => format!(
+            ", and with --rst-guard {} behind the others, too",
+            count(resets, "reset")
+        ),
+    };
+    let passed = match none {
+        0 => String::new(),
+        resets => format!("; {} it would have passed", count(resets, "reset")),
+    };
+    format!("{acks}{guarded}{passed}.")
+}
+
+/// Spurious and redundant ones.
+const fn unasked(report: &Report) -> u64 {
+    report.spurious_acks + report.redundant_acks
+}
+
+impl Lack {
+    fn sentence(self, report: &Report, asked: &Asked) -> String {
+        let connections = count(report.connections, "connection");
+        match self {
+            Self::Packets => "there is no packet in this capture.".to_owned(),
+            Self::Readable => {
+                let most = report.skipped.iter().max_by_key(|(_, packets)| **packets);
+                let why = most.map_or_else(String::new, |(reason, _)| {
+                    notes::skipped(reason, &asked.links)
+                });
+                format!("none of its packets can be read: {why}.")
+            }
+            Self::Segments if asked.is_filtered => {
+                "no TCP connection in this capture matches --filter.".to_owned()
+            }
+            Self::Segments => "there is no TCP segment in this capture.".to_owned(),
+            Self::Direction => format!(
+                "of {connections} only one direction is in this capture. Capture where both pass."
+            ),
+            Self::OrderlyClose => format!(
+                "of {connections} none ended with one side closing first; where both close at \
+                 once, nothing is to be cured. Capture for longer."
+            ),
+            Self::Close => format!(
+                "of {connections} none is there with its close: the client's FIN, the server's, \
+                 and the ACK of that. Capture for longer, and leave no packet of them out."
+            ),
+        }
+    }
+}
