@@ -131,17 +131,17 @@ impl Analyzer {
         };
         self.count(time);
         // In which direction it goes is not known yet: the sender stands for the client.
-        let understood = wire::locate(frame, link, Direction::FromClient, 0).and_then(|located| {
-            let key = wire::key(frame, &located, Direction::FromClient)?;
-            let segment = wire::segment(frame, &located)?;
-            Ok((located, key, segment))
-        });
-        let (located, key, segment) = match understood {
-            Ok(understood) => understood,
-            Err(reason) => {
-                self.skipped[reason as usize] += 1;
-                return Judged::Skipped(reason.as_str());
-            }
+        let located = match wire::locate(frame, link, Direction::FromClient, 0) {
+            Ok(located) => located,
+            Err(reason) => return self.misunderstood(reason),
+        };
+        let key = match wire::key(frame, &located, Direction::FromClient) {
+            Ok(key) => key,
+            Err(reason) => return self.misunderstood(reason),
+        };
+        let segment = match wire::segment(frame, &located) {
+            Ok(segment) => segment,
+            Err(reason) => return self.misunderstood(reason),
         };
         if !self.filter.takes(&key) {
             return Judged::LeftOut;
@@ -161,6 +161,11 @@ impl Analyzer {
         };
         self.connections.keep(found.slot, time);
         judged
+    }
+
+    fn misunderstood(&mut self, reason: Reason) -> Judged {
+        self.skipped[reason as usize] += 1;
+        Judged::Skipped(reason.as_str())
     }
 
     /// Counts a packet whose link layer is not understood, under a name for why.
