@@ -1,7 +1,9 @@
 //! What tshark reads and the rules' own words give is what the program finds.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     io::{self, BufRead as _, BufReader, Read as _},
+    net::SocketAddr,
     os::{
         fd::{AsFd as _, AsRawFd as _},
         unix::process::CommandExt as _,
@@ -32,7 +34,7 @@ use tempfile::NamedTempFile;
 
 use crate::{
     analyze, capture,
-    expected::{Figures, goldens},
+    expected::{Figures, Finding, goldens},
     oracle, tshark,
 };
 
@@ -143,9 +145,10 @@ fn agree_under_loss(clients: Clients, interface: &str, seed: u64) -> Figures {
     agree(file.path())
 }
 
-/// What both find in a capture.
+/// What both find in a capture where no client uses a port twice.
 fn agree(file: &Path) -> Figures {
-    let found = Figures::of(&analyze(file));
+    let report = analyze(file);
+    let found = Figures::of(&report);
     let (packets, rows) = tshark::read(file);
     let mut witnessed = oracle::figures(packets, &rows);
     let most = witnessed.copies + oracle::behind_client_resets(&rows);
@@ -153,7 +156,37 @@ fn agree(file: &Path) -> Figures {
         witnessed.copies = found.copies;
     }
     assert_eq!(found, witnessed);
+    let hosts = report["hosts"].as_array().unwrap().iter();
+    let hosts: BTreeMap<_, _> = hosts
+        .map(|host| {
+            let names = ["connections", "spurious_acks", "redundant_acks", "resets"];
+            let counts = names.map(|name| host[name].as_u64().unwrap());
+            let cured = host["cured_by_r1"].as_u64().unwrap();
+            (host["client"].as_str().unwrap().to_owned(), (counts, cured))
+        })
+        .collect();
+    assert_eq!(hosts, hosts_of(&witnessed.findings));
     found
+}
+
+/// By client: connections with findings, spurious and redundant ACKs, resets; findings that R1 drops.
+fn hosts_of(findings: &[Finding]) -> BTreeMap<String, ([u64; 4], u64)> {
+    let mut hosts: BTreeMap<String, ([u64; 4], u64)> = BTreeMap::new();
+    let mut connections = BTreeSet::new();
+    for finding in findings {
+        let client: SocketAddr = finding.client.parse().unwrap();
+        let ([with_findings, spurious, redundant, resets], cured) =
+            hosts.entry(client.ip().to_string()).or_default();
+        *with_findings += u64::from(connections.insert(client));
+        *spurious += u64::from(finding.kind == "spurious");
+        *redundant += u64::from(finding.kind == "redundant");
+        *resets += u64::from(finding.reset_frame.is_some());
+        *cured += u64::from(matches!(
+            finding.reason.as_str(),
+            "spurious_ack" | "redundant_ack"
+        ));
+    }
+    hosts
 }
 
 /// A tcpdump that writes a file.
