@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use fastrand::Rng;
 use filter_common::Reason;
 
-use crate::{close, mutation, traffic, wire};
+use crate::{capture, close, mutation, traffic, wire};
 
 const SEED: u64 = 1;
 /// A super-packet is no seed.
@@ -33,6 +33,19 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
             let octets = traffic::random(&mut random);
             let reasons = traffic::check(&octets).unwrap_or_default();
             let reached = in_mode(&octets, &reasons);
+            (octets, reached)
+        }),
+        "capture" => shortest(20_000, || {
+            let octets = capture::random(&mut random);
+            let outcome = capture::check(&octets).into_iter();
+            // Formats and byte orders differ in these; a link type is worth a seed, too.
+            let octet = |at: usize| octets.get(at).copied().unwrap_or_default();
+            let form = octet(0) ^ octet(20);
+            let is_known = matches!(octet(0), 0x0a | 0x34 | 0x4d | 0xa1 | 0xd4);
+            let reached = outcome
+                .filter(|_| is_known)
+                .map(|it| (form, it as u8))
+                .collect();
             (octets, reached)
         }),
         _ => Vec::new(),

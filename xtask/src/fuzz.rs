@@ -17,7 +17,7 @@ use crate::{
     workspace,
 };
 
-const TARGETS: [&str; 3] = ["wire", "close", "traffic"];
+const TARGETS: [&str; 4] = ["wire", "close", "traffic", "capture"];
 
 /// The version that is known to serve.
 const VERSION: &str = "0.13.2";

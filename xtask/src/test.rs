@@ -21,7 +21,7 @@ pub(crate) struct Arguments {
 }
 
 /// What the tests run, most of it for real traffic.
-const TOOLS: [Tool; 13] = [
+const TOOLS: [Tool; 19] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("nft", "nftables"),
@@ -35,6 +35,12 @@ const TOOLS: [Tool; 13] = [
     ("prometheus", "prometheus"),
     ("promtool", "prometheus"),
     ("systemd-analyze", "systemd"),
+    ("tshark", "tshark"),
+    ("capinfos", "wireshark-common"),
+    ("editcap", "wireshark-common"),
+    ("mergecap", "wireshark-common"),
+    ("text2pcap", "wireshark-common"),
+    ("zstd", "zstd"),
 ];
 
 /// The packages of these with which Debian starts a server, and what systemd calls it.
@@ -54,6 +60,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         ]))?;
         return visibly(&mut workspace::cargo([
             "test",
+            "--package=analysis",
             "--package=filter-user",
             "--lib",
             "--bins",

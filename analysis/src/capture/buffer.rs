@@ -51,10 +51,11 @@ impl Buffer {
         self.octets.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
-        if self.octets.len() < wanted {
-            self.octets.resize(wanted.next_power_of_two(), 0);
-        }
         while self.end < wanted {
+            if self.end == self.octets.len() {
+                // Only as what is claimed to be long turns out to be.
+                self.octets.resize(2 * self.end, 0);
+            }
             match self.input.read(&mut self.octets[self.end..]) {
                 Ok(0) => return Ok(false),
                 Ok(read) => self.end += read,

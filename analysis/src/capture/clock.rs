@@ -86,16 +86,10 @@ mod tests {
         assert_eq!(Clock::new(127, 0).time(u64::MAX - 1), Time(0));
         for exponent in 0..=30 {
             let clock = Clock::new(0x80 | exponent, 0);
-            let stamp = (SECOND << exponent) + (1 << exponent >> 1);
-            let half = if exponent == 0 { 1 } else { 0 };
-            let expected = SECOND * NANOSECONDS + NANOSECONDS / 2 + half * NANOSECONDS / 2;
-            let whole = if exponent == 0 {
-                SECOND * NANOSECONDS
-            } else {
-                expected
-            };
-            assert_eq!(clock.time(stamp), Time(whole), "{exponent}");
+            let stamp = SECOND << exponent;
+            assert_eq!(clock.time(stamp), Time(SECOND * NANOSECONDS), "{exponent}");
         }
+        assert_eq!(Clock::new(0x81, 0).time(3), Time(1_500_000_000));
         assert_eq!(Clock::new(0xff, 0).time(u64::MAX), Time(0));
     }
 

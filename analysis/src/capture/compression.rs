@@ -68,6 +68,8 @@ struct Zstd<R> {
     input: R,
     decoder: FrameDecoder,
     within_frame: bool,
+    /// What is said once all that was decoded is read.
+    cut_short: Option<io::Error>,
 }
 
 impl<R: BufRead> Zstd<R> {
@@ -76,6 +78,7 @@ impl<R: BufRead> Zstd<R> {
             input,
             decoder: FrameDecoder::new(),
             within_frame: false,
+            cut_short: None,
         }
     }
 
@@ -100,6 +103,23 @@ impl<R: BufRead> Zstd<R> {
         Ok(false)
     }
 
+    /// Decodes the next block of a frame.
+    fn decode(&mut self) -> io::Result<()> {
+        /// An empty block, the last of its frame, and no matter what checksum.
+        const LAST_BLOCK: [u8; 7] = [1, 0, 0, 0, 0, 0, 0];
+        let one = || BlockDecodingStrategy::UptoBlocks(1);
+        if let Err(error) = self.decoder.decode_blocks(&mut self.input, one()) {
+            if !self.input.fill_buf()?.is_empty() {
+                return Err(broken(error));
+            }
+            // The decoder keeps back what later blocks may refer to, megabytes of it. None come.
+            let ended = self.decoder.decode_blocks(&LAST_BLOCK[..], one());
+            ended.map_err(broken)?;
+            self.cut_short = Some(broken(error));
+        }
+        Ok(())
+    }
+
     /// Whether the frame is what it was when its checksum was made, if it has one.
     fn verify(&self) -> io::Result<()> {
         let there = self.decoder.get_checksum_from_data();
@@ -120,13 +140,14 @@ impl<R: BufRead> Read for Zstd<R> {
                 }
             }
             while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
-                self.decoder
-                    .decode_blocks(&mut self.input, BlockDecodingStrategy::UptoBlocks(1))
-                    .map_err(broken)?;
+                self.decode()?;
             }
             let read = self.decoder.read(into)?;
             if read > 0 || into.is_empty() {
                 return Ok(read);
+            }
+            if let Some(error) = self.cut_short.take() {
+                return Err(error);
             }
             self.verify()?;
             self.within_frame = false;

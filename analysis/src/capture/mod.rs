@@ -1,4 +1,8 @@
 //! Captures become packets: pcap and pcapng, compressed or not, from a file or a stream.
+//!
+//! [`source`] opens what a user names, [`Capture`] reads it, [`link`] finds what `filter_common`
+//! understands of a packet, [`mod@write`] makes a capture of packets. What is damaged, and which number
+//! a frame has, is as Wireshark has it.
 
 mod buffer;
 mod clock;

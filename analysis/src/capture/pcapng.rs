@@ -166,7 +166,11 @@ impl PcapNg {
     #[inline]
     fn packet(&mut self, block: &[u8], kind: u32) -> Result<Record, Fault> {
         const HEADER: usize = 28;
-        let number = |at| self.number(block, at);
+        // Its length is known, so that nothing is checked below.
+        let header = block
+            .first_chunk::<HEADER>()
+            .ok_or(Fault::Fields { kind })?;
+        let number = |at| self.number(header, at);
         let number_of_interface = match (kind, self.big_endian) {
             (EPB_MAGIC, _) => number(8),
             // In the other half the obsolete block counts drops.

@@ -30,7 +30,7 @@ pub(super) struct Record {
 }
 
 /// A capture that is read from its beginning to its end, once. Memory is bounded by the longest
-/// packet that is taken.
+/// block that is taken, and by what a section says of its interfaces.
 pub struct Capture {
     buffer: Buffer,
     format: Format,
