@@ -12,7 +12,10 @@ use filter_common::{
 };
 
 use crate::{
-    capture::{Packet, Time, link},
+    capture::{
+        Packet, Time,
+        link::{self, Unsupported},
+    },
     closing::{At, Closing, Event},
     connections::{Connections, Found, Lifetimes},
     copies::{Seen, Share, Sighting},
@@ -104,7 +107,11 @@ impl Analyzer {
     pub fn packet(&mut self, packet: &Packet<'_>) -> Judged {
         match link::view(packet) {
             Ok((view, link)) => self.frame(packet.number, packet.time, link, &view),
-            Err(unsupported) => self.skip(packet.time, unsupported.as_str()),
+            Err(Unsupported::Not(reason)) => {
+                self.count(packet.time);
+                self.skip(reason)
+            }
+            Err(unsupported) => self.skip_link(packet.time, unsupported.as_str()),
         }
     }
 
@@ -129,10 +136,7 @@ impl Analyzer {
         });
         let (located, key, segment) = match understood {
             Ok(understood) => understood,
-            Err(reason) => {
-                self.skipped[reason as usize] += 1;
-                return Judged::Skipped(reason.as_str());
-            }
+            Err(reason) => return self.skip(reason),
         };
         if !self.filter.takes(&key) {
             return Judged::LeftOut;
@@ -153,8 +157,14 @@ impl Analyzer {
         judged
     }
 
-    /// Counts a packet whose link layer is not understood, under a name for why.
-    fn skip(&mut self, time: Time, why: &'static str) -> Judged {
+    /// Counts a packet as one that is not understood.
+    fn skip(&mut self, why: Reason) -> Judged {
+        self.skipped[why as usize] += 1;
+        Judged::Skipped(why.as_str())
+    }
+
+    /// The same of one whose link layer is not understood, under a name for why.
+    fn skip_link(&mut self, time: Time, why: &'static str) -> Judged {
         self.count(time);
         *self.skipped_links.entry(why).or_default() += 1;
         Judged::Skipped(why)

@@ -87,7 +87,9 @@ fn packets_of_connections_with_findings_are_written_for_wireshark() {
     let text = prints(&mut lastack(option, &[&file]));
     let packets = 3 * FRAMES_WITH_FAULT;
     assert!(
-        text.contains(&format!("{packets} packets of 3 connections are in")),
+        text.contains(&format!(
+            "\nwritten      {packets} packets of 3 connections to "
+        )),
         "{text}"
     );
     let fields = [
