@@ -13,7 +13,7 @@ use std::{
     io::{self, BufWriter, IsTerminal as _, Seek as _, Write as _},
     os::fd::AsRawFd as _,
     path::{Path, PathBuf},
-    process::{self, Stdio},
+    process::{self, Command, Stdio},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -81,6 +81,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         conversations: arguments.conversations,
         seed: arguments.seed,
         tshark: Program::Tshark.version()?,
+        floor: Run::of(&mut Command::new("true"))?.peak,
         sizes,
     };
     say("");

@@ -124,6 +124,19 @@ fn packets_of_connections_with_findings_are_written_for_wireshark() {
 }
 
 #[test]
+fn packets_of_findings_that_are_not_listed_are_written_too() {
+    let directory = Directory::new();
+    let file = directory.write("site.pcapng", site().pcapng());
+    let written = directory.join("written.pcapng");
+    let options = ["--findings", "1", "--write", written.to_str().unwrap()];
+    let report = json(&file, &options);
+    assert_eq!(report["findings"].as_array().unwrap().len(), 1);
+    assert_eq!(report["findings_left_out"], 2);
+    let numbers = tshark(&written, &["frame.number"]);
+    assert_eq!(numbers.len(), 3 * FRAMES_WITH_FAULT);
+}
+
+#[test]
 fn a_capture_is_never_written_over() {
     let directory = Directory::new();
     let capture = Tape::of(CLIENT, SERVER, FAULT).pcapng();
