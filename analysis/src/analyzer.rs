@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use filter_common::{
-    Closer, Direction, Flags, Mode, Policy, Reason, Ticks,
+    Closer, Direction, Flags, FlowKey, Mode, Policy, Reason, Segment, Ticks,
     wire::{self, Frame, Link},
 };
 
@@ -16,7 +16,7 @@ use crate::{
         Packet, Time,
         link::{self, Unsupported},
     },
-    closing::{At, Closing, Event},
+    closing::{self, At, Closing, Event},
     connections::{Connections, Found, Lifetimes},
     copies::{Seen, Share, Sighting},
     filter::Filter,
@@ -67,6 +67,15 @@ pub struct Analyzer {
     report: Report,
 }
 
+/// What a segment is to its connection.
+enum Told {
+    LeftOut,
+    Copy,
+    /// Of no close.
+    Ordinary,
+    Close(closing::Judged),
+}
+
 impl Options {
     fn policy(&self) -> Policy {
         let ticks = |span: Duration| Ticks(u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
@@ -109,9 +118,9 @@ impl Analyzer {
             Ok((view, link)) => self.frame(packet.number, packet.time, link, &view),
             Err(Unsupported::Not(reason)) => {
                 self.count(packet.time);
-                self.skip(reason)
+                self.misunderstood(reason)
             }
-            Err(unsupported) => self.skip_link(packet.time, unsupported.as_str()),
+            Err(unsupported) => self.skip(packet.time, unsupported.as_str()),
         }
     }
 
@@ -129,42 +138,45 @@ impl Analyzer {
         };
         self.count(time);
         // In which direction it goes is not known yet: the sender stands for the client.
-        let understood = wire::locate(frame, link, Direction::FromClient, 0).and_then(|located| {
-            let key = wire::key(frame, &located, Direction::FromClient)?;
-            let segment = wire::segment(frame, &located)?;
-            Ok((located, key, segment))
-        });
-        let (located, key, segment) = match understood {
-            Ok(understood) => understood,
-            Err(reason) => return self.skip(reason),
+        let located = match wire::locate(frame, link, Direction::FromClient, 0) {
+            Ok(located) => located,
+            Err(reason) => return self.misunderstood(reason),
+        };
+        let key = match wire::key(frame, &located, Direction::FromClient) {
+            Ok(key) => key,
+            Err(reason) => return self.misunderstood(reason),
+        };
+        let segment = match wire::segment(frame, &located) {
+            Ok(segment) => segment,
+            Err(reason) => return self.misunderstood(reason),
         };
         if !self.filter.takes(&key) {
             return Judged::LeftOut;
         }
         self.report.segments += 1;
-        let judgement = Judgement {
-            key,
-            segment,
-            direction: None,
-            reason: Reason::NoFlow,
-            unsolicited: None,
-            drawn_by: None,
-        };
-        let sighting = || Sighting::new(frame, &located, &segment, time);
         let found = self.connections.find(&key, time);
-        let judged = self.segment(&found, judgement, at, sighting);
+        let sighting = || Sighting::new(frame, &located, &segment, time);
+        let told = self.segment(&found, &segment, at, sighting);
+        let judged = match told {
+            Told::LeftOut => Judged::LeftOut,
+            Told::Copy => Judged::Copy,
+            Told::Ordinary => Judged::Segment(Judgement::ordinary(key, segment)),
+            Told::Close(judged) => {
+                self.note(&found, &key, at, &judged);
+                Judged::Segment(judgement(key, segment, &judged))
+            }
+        };
         self.connections.keep(found.slot, time);
         judged
     }
 
-    /// Counts a packet as one that is not understood.
-    fn skip(&mut self, why: Reason) -> Judged {
-        self.skipped[why as usize] += 1;
-        Judged::Skipped(why.as_str())
+    fn misunderstood(&mut self, reason: Reason) -> Judged {
+        self.skipped[reason as usize] += 1;
+        Judged::Skipped(reason.as_str())
     }
 
-    /// The same of one whose link layer is not understood, under a name for why.
-    fn skip_link(&mut self, time: Time, why: &'static str) -> Judged {
+    /// Counts a packet whose link layer is not understood, under a name for why.
+    fn skip(&mut self, time: Time, why: &'static str) -> Judged {
         self.count(time);
         *self.skipped_links.entry(why).or_default() += 1;
         Judged::Skipped(why)
@@ -188,56 +200,54 @@ impl Analyzer {
     fn segment(
         &mut self,
         found: &Found,
-        judgement: Judgement,
+        segment: &Segment,
         at: At,
         sighting: impl FnOnce() -> Sighting,
-    ) -> Judged {
-        let Judgement { key, segment, .. } = judgement;
+    ) -> Told {
         let Found { slot, end, is_new } = *found;
         let connection = self.connections.at(slot);
         let opens = segment.flags.any(Flags::SYN) && !segment.flags.any(Flags::ACK);
-        let begins = is_new || opens && connection.is_another(end, &segment);
-        if begins {
+        if is_new || opens && connection.is_another(end, segment) {
             self.report.connections += 1;
             self.report.one_sided_connections += 1;
             connection.begin(at.frame, segment.flags.any(Flags::SYN));
         }
-        if connection.touch(end, &segment) {
+        if connection.touch(end, segment) {
             self.report.one_sided_connections -= 1;
         }
         if connection.is_renumbered {
-            return Judged::LeftOut;
+            return Told::LeftOut;
         }
-        if connection.closing.is_none() {
-            if !segment.flags.finishes() {
-                return Judged::Segment(judgement);
+        let closing = match &mut connection.closing {
+            Some(closing) => closing,
+            None if segment.flags.finishes() => {
+                connection.closing.insert(Box::new(Closing::new(end)))
             }
-            connection.closing = Some(Box::new(Closing::new(end)));
-        }
-        let Some(closing) = &mut connection.closing else {
-            return Judged::Segment(judgement);
+            None => return Told::Ordinary,
         };
         match closing.see(end, sighting(), &mut self.copied) {
-            Seen::New => {}
+            Seen::New => Told::Close(closing.judge(end, segment, at, &self.policy)),
             Seen::Copy => {
                 self.report.copies += 1;
-                return Judged::Copy;
+                Told::Copy
             }
             Seen::Renumbered => {
                 self.report.renumbered_connections += 1;
                 connection.is_renumbered = true;
                 connection.closing = None;
-                return Judged::LeftOut;
+                Told::LeftOut
             }
         }
-        let judged = closing.judge(end, &segment, at, &self.policy);
-        let mut judgement = Judgement {
-            reason: judged.reason,
-            direction: (judged.reason != Reason::NoFlow).then_some(judged.direction),
-            ..judgement
+    }
+
+    /// Counts what a segment is to the close that it belongs to.
+    fn note(&mut self, found: &Found, key: &FlowKey, at: At, judged: &closing::Judged) {
+        let connection = self.connections.at(found.slot);
+        let Some(closing) = &mut connection.closing else {
+            return;
         };
         let report = &mut self.report;
-        match judged.event {
+        match &judged.event {
             Event::None => {}
             Event::Closed => report.closed += 1,
             Event::Crossed => report.crossing_closes += 1,
@@ -248,37 +258,29 @@ impl Analyzer {
                 closing.span = None;
             }
             Event::Unsolicited(unsolicited) => {
-                judgement.unsolicited = Some(unsolicited.kind);
                 match unsolicited.kind {
                     Kind::Spurious => report.spurious_acks += 1,
                     Kind::Redundant => report.redundant_acks += 1,
                 }
-                let endpoints = Endpoints::of(&key, judged.direction);
-                self.findings.unsolicited(
-                    endpoints,
-                    &unsolicited,
-                    (closing, judged.client),
-                    connection.first_frame,
-                );
+                let endpoints = Endpoints::of(key, judged.direction);
+                let place = (closing.as_mut(), judged.client);
+                self.findings
+                    .unsolicited(endpoints, unsolicited, place, connection.first_frame);
             }
             Event::ResetOf(unsolicited, guarded) => {
-                judgement.drawn_by = Some(unsolicited.frame);
                 report.resets_after_spurious_ack += 1;
-                let client = Endpoints::of(&key, judged.direction).client.ip();
+                let client = Endpoints::of(key, judged.direction).client.ip();
                 self.findings
-                    .followed(client, &unsolicited, at.frame, at.time, guarded);
+                    .followed(client, unsolicited, at.frame, at.time, *guarded);
             }
             Event::ResetOfElicited => report.resets_after_elicited_ack += 1,
             Event::ResetOther => report.resets_other += 1,
         }
-        if let Some(closing) = &connection.closing {
-            if let Some(span) = closing.span {
-                self.findings.spans[span].last = at.frame;
-            } else if closing.is_forgotten() {
-                connection.closing = None;
-            }
+        if let Some(span) = closing.span {
+            self.findings.spans[span].last = at.frame;
+        } else if closing.is_forgotten() {
+            connection.closing = None;
         }
-        Judged::Segment(judgement)
     }
 
     /// How many connections are remembered.
@@ -310,4 +312,26 @@ impl Analyzer {
             spans: self.findings.spans,
         }
     }
+}
+
+/// What was judged of a segment of a close.
+fn judgement(key: FlowKey, segment: Segment, judged: &closing::Judged) -> Judgement {
+    let mut judgement = Judgement::ordinary(key, segment);
+    if judged.reason == Reason::NoFlow {
+        return judgement;
+    }
+    judgement.reason = judged.reason;
+    judgement.direction = Some(judged.direction);
+    match &judged.event {
+        Event::Unsolicited(unsolicited) => judgement.unsolicited = Some(unsolicited.kind),
+        Event::ResetOf(unsolicited, _) => judgement.drawn_by = Some(unsolicited.frame),
+        Event::None
+        | Event::Closed
+        | Event::Crossed
+        | Event::Elicited
+        | Event::Reused
+        | Event::ResetOfElicited
+        | Event::ResetOther => {}
+    }
+    judgement
 }

@@ -9,7 +9,7 @@ use filter_common::{
 
 use crate::{
     capture::Time,
-    connections::End,
+    connections::{End, seconds},
     copies::{Seen, Share, Side, Sighting},
     report::Kind,
 };
@@ -28,6 +28,8 @@ pub(crate) struct Closing {
     sides: [Side; 2],
     /// Of each flow.
     courses: [Course; 2],
+    /// The second of its last frame.
+    pub(crate) last: u64,
     /// It has had a finding.
     pub(crate) has_findings: bool,
     /// Where its frames are noted, if it has findings that are kept.
@@ -120,6 +122,7 @@ impl Closing {
             first,
             sides: Default::default(),
             courses: Default::default(),
+            last: 0,
             has_findings: false,
             span: None,
         }
@@ -139,6 +142,7 @@ impl Closing {
 
     /// Whether the frame was captured before.
     pub(crate) fn see(&mut self, end: End, frame: Sighting, all: &mut Share) -> Seen {
+        self.last = seconds(frame.time);
         self.sides[end.index()].see(frame, all)
     }
 
@@ -149,8 +153,13 @@ impl Closing {
 
     /// Judges a segment.
     pub(crate) fn judge(&mut self, end: End, segment: &Segment, at: At, policy: &Policy) -> Judged {
-        let [likely, other] = [self.first, self.first.other()]
-            .map(|client| self.judge_as(client, end, segment, at, policy));
+        let likely = self.judge_as(self.first, end, segment, at, policy);
+        // Where only the client's FIN makes a flow, there is one.
+        let is_other_known = self.flows[self.first.other().index()].is_some();
+        if !is_other_known && policy.closer == Closer::Client && likely.reason != Reason::NoFlow {
+            return likely;
+        }
+        let other = self.judge_as(self.first.other(), end, segment, at, policy);
         let is_other = likely.event == Event::None && other.event != Event::None
             || likely.reason == Reason::NoFlow;
         if is_other { other } else { likely }

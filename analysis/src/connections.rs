@@ -44,6 +44,8 @@ pub(crate) struct Connection {
     pub(crate) first_frame: u64,
     /// The second from which on it is over.
     over: u64,
+    /// The same as in [`Connections::due`].
+    due: u64,
     /// Its close, if it has come so far.
     pub(crate) closing: Option<Box<Closing>>,
 }
@@ -65,6 +67,9 @@ pub(crate) struct Found {
     /// It was not known, or is over.
     pub(crate) is_new: bool,
 }
+
+/// Seconds after a frame of a close in which there may be a copy of it.
+const SETTLES: u64 = LONGEST.as_secs() + 1;
 
 /// The second that does not come.
 const NEVER: u64 = u64::MAX;
@@ -119,6 +124,7 @@ impl Connection {
             key: self.key,
             first_frame: frame,
             is_opening,
+            due: self.due,
             ..Self::default()
         };
     }
@@ -138,6 +144,28 @@ impl Connection {
         }
         self.is_reset |= segment.flags.any(Flags::RST);
         !was_heard && self.heard[end.other().index()]
+    }
+
+    /// The second from which on there is something to do, if no other frame comes after `now`.
+    fn due_at(&self, now: u64) -> u64 {
+        if self.closing.is_some() {
+            self.over.min(now + SETTLES)
+        } else {
+            self.over
+        }
+    }
+
+    /// Makes room, if no frame can have a copy any more; gives the second from which on there is
+    /// something to do.
+    fn settle(&mut self, now: u64) -> u64 {
+        match &mut self.closing {
+            Some(closing) if now < closing.last + SETTLES => self.over.min(closing.last + SETTLES),
+            Some(closing) => {
+                closing.settle();
+                self.over
+            }
+            None => self.over,
+        }
     }
 
     fn lifetime(&self, lifetimes: &Lifetimes) -> Duration {
@@ -199,7 +227,9 @@ impl Connections {
                     number(self.slots.len() - 1)
                 });
                 entry.insert(slot);
-                self.slots[slot as usize].key = key;
+                let connection = &mut self.slots[slot as usize];
+                connection.key = key;
+                connection.due = NEVER;
                 (slot as usize, true)
             }
         };
@@ -212,15 +242,17 @@ impl Connections {
     }
 
     /// Remembers a connection for as long as it may live from now on.
+    #[inline]
     pub(crate) fn keep(&mut self, slot: usize, now: Time) {
         let connection = &mut self.slots[slot];
         let over = seconds(now) + connection.lifetime(&self.lifetimes).as_secs() + 1;
         connection.over = over;
-        self.due[slot] = if connection.closing.is_some() {
-            over.min(seconds(now) + LONGEST.as_secs() + 1)
-        } else {
-            over
-        };
+        let due = connection.due_at(seconds(now));
+        // Where it comes later than it is noted, the hand finds that out.
+        if due < connection.due {
+            connection.due = due;
+            self.due[slot] = due;
+        }
     }
 
     /// Looks at one connection, whether it is over; when there are too many, forgets one that is not.
@@ -234,15 +266,14 @@ impl Connections {
         } else {
             0
         };
-        if seconds(now) >= self.due[hand] {
+        let now = seconds(now);
+        if now >= self.due[hand] {
             let connection = &mut self.slots[hand];
-            if seconds(now) >= connection.over {
+            if now >= connection.over {
                 self.remove(hand);
             } else {
-                if let Some(closing) = &mut connection.closing {
-                    closing.settle();
-                }
-                self.due[hand] = connection.over;
+                connection.due = connection.settle(now);
+                self.due[hand] = connection.due;
             }
         }
         if self.slots.len() >= MOST && self.free.is_empty() {
@@ -270,7 +301,8 @@ impl Connections {
     }
 }
 
-const fn seconds(time: Time) -> u64 {
+/// The second that an instant is in.
+pub(crate) const fn seconds(time: Time) -> u64 {
     time.0 / 1_000_000_000
 }
 
@@ -285,7 +317,8 @@ const fn number(slot: usize) -> u32 {
 /// The key of both directions, and which of its ends has sent.
 fn in_order(key: &FlowKey) -> (FlowKey, End) {
     let ports = key.ports.rotate_left(16);
-    if (key.client, key.ports) <= (key.server, ports) {
+    // Mostly the ports tell.
+    if (key.ports, key.client) <= (ports, key.server) {
         return (*key, End::First);
     }
     let other = FlowKey {

@@ -16,11 +16,13 @@ pub struct Filter {
 
 impl Filter {
     /// Whether a connection is looked at.
+    #[inline]
     #[must_use]
     pub fn takes(&self, key: &FlowKey) -> bool {
-        if self.prefixes.is_empty() && self.ports.is_empty() {
-            return true;
-        }
+        self.prefixes.is_empty() && self.ports.is_empty() || self.has(key)
+    }
+
+    fn has(&self, key: &FlowKey) -> bool {
         let has_address = |address: IpAddr| self.prefixes.iter().any(|net| net.contains(&address));
         let has_port = |port: u16| self.ports.contains(&port);
         let address = self.prefixes.is_empty()

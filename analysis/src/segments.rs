@@ -47,6 +47,18 @@ pub struct Judgement {
 }
 
 impl Judgement {
+    /// Of a segment that belongs to no close.
+    pub(crate) const fn ordinary(key: FlowKey, segment: Segment) -> Self {
+        Self {
+            key,
+            segment,
+            direction: None,
+            reason: Reason::NoFlow,
+            unsolicited: None,
+            drawn_by: None,
+        }
+    }
+
     /// Who sent it.
     #[must_use]
     pub fn source(&self) -> SocketAddr {
