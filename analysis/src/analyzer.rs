@@ -12,7 +12,10 @@ use filter_common::{
 };
 
 use crate::{
-    capture::{Packet, Time, link},
+    capture::{
+        Packet, Time,
+        link::{self, Unsupported},
+    },
     closing::{self, At, Closing, Event},
     connections::{Connections, Found, Lifetimes},
     copies::{Seen, Share, Sighting},
@@ -113,6 +116,10 @@ impl Analyzer {
     pub fn packet(&mut self, packet: &Packet<'_>) -> Judged {
         match link::view(packet) {
             Ok((view, link)) => self.frame(packet.number, packet.time, link, &view),
+            Err(Unsupported::Not(reason)) => {
+                self.count(packet.time);
+                self.misunderstood(reason)
+            }
             Err(unsupported) => self.skip(packet.time, unsupported.as_str()),
         }
     }

@@ -130,6 +130,17 @@ pub enum Kind {
     Redundant,
 }
 
+impl Kind {
+    /// Its name in JSON and in text.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Spurious => "spurious",
+            Self::Redundant => "redundant",
+        }
+    }
+}
+
 /// What would have kept the reset of a finding from the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

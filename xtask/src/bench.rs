@@ -30,22 +30,24 @@ const READERS: [Tool; 2] = [("tshark", "tshark"), ("capinfos", "wireshark-common
 
 /// The verb.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let is_root = Here.is_root();
-    if !is_root && Here.program("sudo").is_none() {
+    let first = arguments.measurement.first();
+    let reads_captures = first.is_some_and(|first| first == "analyze");
+    // Reading captures needs no root.
+    let has_rights = Here.is_root() || reads_captures;
+    if !has_rights && Here.program("sudo").is_none() {
         bail!("what is measured needs root, and there is no sudo: run this as root");
     }
     let lastack = build::lastack(&build::Arguments::default())?;
     let mut bench = workspace::cargo(["run", "--quiet", "--release", "--package=bench", "--"]);
     bench.env("LASTACK_BINARY", lastack);
-    if !is_root {
+    if !has_rights {
         eprintln!("it is built as you and run as root, through sudo");
         bench.env(runner_variable(), "sudo -E");
     }
-    let first = arguments.measurement.first();
     if first.is_some_and(|first| first == "forwarding" || first == "effect") {
         apt::tools(&Here, &TOOLS, "lastack is compared with its rules")?;
     }
-    if first.is_some_and(|first| first == "analyze") {
+    if reads_captures {
         apt::tools(&Here, &READERS, "lastack analyze is compared with them")?;
     }
     if first.is_none_or(|first| first.starts_with('-')) {

@@ -164,6 +164,34 @@ fn closes_are_forgotten_as_soon_as_those_that_crossed() {
 }
 
 #[test]
+fn what_is_skipped_at_the_link_layer_is_counted_as_what_is_skipped_behind_it() {
+    const ETHERNET: u16 = 1;
+    const PPP: u16 = 9;
+    const BLUETOOTH: u16 = 187;
+    let mut analyzer = analysis::Analyzer::new(&options());
+    // Two that are cut; the line's control protocol, which is not TCP; and what may be anything.
+    for (number, (link, data)) in (1..).zip([
+        (ETHERNET, &[0; 5][..]),
+        (PPP, &[0xff]),
+        (PPP, &[0xff, 0x03, 0xc0, 0x21, 1, 1, 0, 4]),
+        (BLUETOOTH, &[0; 20]),
+    ]) {
+        analyzer.packet(&Packet {
+            number,
+            time: analysis::capture::Time(number),
+            link: LinkType(link),
+            interface: 0,
+            data,
+            wire_len: 60,
+        });
+    }
+    let report = analyzer.finish().report;
+    assert_eq!(report.packets, 4);
+    let skipped = [("link_type", 1), ("truncated", 2)];
+    assert_eq!(report.skipped, skipped.into());
+}
+
+#[test]
 fn a_selection_has_the_packets_of_the_findings_connections_and_no_others() {
     let mut again = faulty("10.0.0.2:1000");
     again.shoot(&shot(Client, 20.0, SYN, 90_000, 0, 0));

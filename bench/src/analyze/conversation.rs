@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use fastrand::Rng;
+use filter_common::Flags;
 
 /// A conversation, from its next packet on.
 pub(super) struct Conversation {
@@ -39,15 +40,6 @@ pub(super) enum Mark {
     Elicited,
 }
 
-#[derive(Clone, Copy, Default)]
-pub(super) struct Flags {
-    pub(super) syn: bool,
-    pub(super) ack: bool,
-    pub(super) fin: bool,
-    pub(super) rst: bool,
-    pub(super) psh: bool,
-}
-
 /// What is in a packet.
 pub(super) struct Segment {
     pub(super) from: SocketAddr,
@@ -57,25 +49,12 @@ pub(super) struct Segment {
     pub(super) payload: u16,
 }
 
-const SYN: Flags = Flags {
-    syn: true,
-    ack: false,
-    fin: false,
-    rst: false,
-    psh: false,
-};
-const SYN_ACK: Flags = Flags { ack: true, ..SYN };
-const ACK: Flags = Flags {
-    syn: false,
-    ..SYN_ACK
-};
-const DATA: Flags = Flags { psh: true, ..ACK };
-const FIN: Flags = Flags { fin: true, ..ACK };
-const RST: Flags = Flags {
-    rst: true,
-    ack: false,
-    ..ACK
-};
+const SYN: Flags = Flags::SYN;
+const SYN_ACK: Flags = SYN.with(ACK);
+const ACK: Flags = Flags::ACK;
+const DATA: Flags = ACK.with(Flags::PSH);
+const FIN: Flags = ACK.with(Flags::FIN);
+const RST: Flags = Flags::RST;
 
 /// Octets of a full segment.
 const FULL: u16 = 1448;
@@ -177,9 +156,10 @@ impl Conversation {
 
     /// A step with the numbers that it has now.
     pub(super) fn segment(&mut self, step: &Step) -> Segment {
-        let Flags { syn, fin, ack, .. } = step.flags;
+        let has = |flag| step.flags.any(flag);
         let me = usize::from(!step.from_client);
-        let length = u32::from(step.payload) + u32::from(syn) + u32::from(fin);
+        let length =
+            u32::from(step.payload) + u32::from(has(Flags::SYN)) + u32::from(has(Flags::FIN));
         let mut seq = self.sequence[me];
         if step.is_repetition {
             seq = seq.wrapping_sub(length);
@@ -187,7 +167,7 @@ impl Conversation {
             self.sequence[me] = seq.wrapping_add(length);
         }
         let said = self.sequence[1 - me].wrapping_sub(u32::from(step.lags));
-        let acknowledged = if ack { said } else { 0 };
+        let acknowledged = if has(Flags::ACK) { said } else { 0 };
         let (from, to) = if step.from_client {
             (self.client, self.server)
         } else {

@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use etherparse::{IpHeaders, IpNumber, Ipv4Header, Ipv6Header, PacketBuilder, TcpHeader};
+use filter_common::Flags;
 
-use super::conversation::{Flags, Segment};
+use super::conversation::Segment;
 
 /// Builds them into one buffer.
 #[derive(Default)]
@@ -80,9 +81,9 @@ fn ipv6(address: IpAddr) -> [u8; 16] {
 }
 
 fn set(header: &mut TcpHeader, flags: Flags) {
-    header.syn = flags.syn;
-    header.ack = flags.ack;
-    header.fin = flags.fin;
-    header.rst = flags.rst;
-    header.psh = flags.psh;
+    header.syn = flags.any(Flags::SYN);
+    header.ack = flags.any(Flags::ACK);
+    header.fin = flags.any(Flags::FIN);
+    header.rst = flags.any(Flags::RST);
+    header.psh = flags.any(Flags::PSH);
 }

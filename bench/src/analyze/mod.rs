@@ -10,9 +10,10 @@ mod traffic;
 
 use std::{
     fs::{self, File},
-    io::{self, BufWriter, IsTerminal as _, Write as _},
+    io::{self, BufWriter, IsTerminal as _, Seek as _, Write as _},
+    os::fd::AsRawFd as _,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{self, Command, Stdio},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -70,12 +71,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut sizes = Vec::new();
     for packets in [arguments.packets / 10, arguments.packets] {
         say(&format!("making {packets} packets"));
-        let file = directory.path().join(format!("{packets}.pcap"));
-        let made = make(arguments, packets, &file)?;
+        let (file, made) = make(arguments, packets, &directory)?;
         let is_feasible = is_feasible(sizes.last(), packets)?;
-        let size = measure(arguments, packets, &file, made, is_feasible)?;
-        sizes.push(size);
-        fs::remove_file(&file)?;
+        sizes.push(measure(arguments, packets, &file, made, is_feasible)?);
     }
     let report = Report {
         machine: Machine::here()?,
@@ -83,6 +81,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         conversations: arguments.conversations,
         seed: arguments.seed,
         tshark: Program::Tshark.version()?,
+        floor: Run::of(&mut Command::new("true"))?.peak,
         sizes,
     };
     say("");
@@ -92,11 +91,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Removed with what is in it, also on failure.
-fn directory(arguments: &Arguments) -> Result<tempfile::TempDir> {
-    let parent = arguments.dir.clone().unwrap_or_else(std::env::temp_dir);
-    let shown = parent.display();
-    let space = statvfs(&parent).with_context(|| format!("cannot look at {shown}"))?;
+/// Where the captures are; they have room there.
+fn directory(arguments: &Arguments) -> Result<PathBuf> {
+    let directory = arguments.dir.clone().unwrap_or_else(std::env::temp_dir);
+    let shown = directory.display();
+    let space = statvfs(&directory).with_context(|| format!("cannot look at {shown}"))?;
     #[expect(
         clippy::useless_conversion,
         reason = "these have 32 bits on some machines"
@@ -110,24 +109,27 @@ fn directory(arguments: &Arguments) -> Result<tempfile::TempDir> {
             wanted >> 20
         );
     }
-    let name = format!("lastack-bench-{}-", std::process::id());
-    let directory = tempfile::Builder::new().prefix(&name).tempdir_in(&parent);
-    directory.with_context(|| format!("cannot make a directory in {shown}"))
+    Ok(directory)
 }
 
-/// Made where nobody has read it yet; then all of it is in the page cache.
-fn make(arguments: &Arguments, packets: u64, path: &Path) -> Result<Made> {
+/// A capture without a name, so that nothing is left of it, however this ends. All of it is in the
+/// page cache.
+fn make(arguments: &Arguments, packets: u64, directory: &Path) -> Result<(File, Made)> {
     let conversations = usize::try_from(arguments.conversations)?;
     let traffic = Traffic::new(arguments.seed, conversations);
-    let file = File::create(path)?;
-    let made = capture::write(
-        &mut BufWriter::with_capacity(1 << 20, file),
-        traffic,
-        packets,
-    )
-    .with_context(|| format!("cannot write {}", path.display()))?;
-    io::copy(&mut File::open(path)?, &mut io::sink())?;
-    Ok(made)
+    let shown = directory.display();
+    let mut file = tempfile::tempfile_in(directory)
+        .with_context(|| format!("cannot make a file in {shown}"))?;
+    let made = capture::write(&mut BufWriter::new(&file), traffic, packets)
+        .with_context(|| format!("cannot write to {shown}"))?;
+    file.rewind()?;
+    io::copy(&mut file, &mut io::sink())?;
+    Ok((file, made))
+}
+
+/// By which another process opens it.
+fn path(file: &File) -> PathBuf {
+    format!("/proc/{}/fd/{}", process::id(), file.as_raw_fd()).into()
 }
 
 /// Whether tshark has the memory for so many packets, by what it took for fewer.
@@ -153,11 +155,12 @@ fn available_memory() -> Result<u64> {
 fn measure(
     arguments: &Arguments,
     packets: u64,
-    file: &Path,
+    file: &File,
     made: Made,
     with_tshark: bool,
 ) -> Result<Size> {
-    check(arguments, packets, file, made)?;
+    let path = path(file);
+    check(arguments, packets, &path, made)?;
     let mut programs = vec![
         Measured::new(Program::Lastack(arguments.lastack.clone())),
         Measured::new(Program::Capinfos),
@@ -171,12 +174,12 @@ fn measure(
                 "{packets} packets, round {round}: {}",
                 program.name()
             ));
-            runs.push(Run::of(&mut program.command(file))?);
+            runs.push(Run::of(&mut program.command(&path))?);
         }
     }
     Ok(Size {
         packets,
-        octets: fs::metadata(file)?.len(),
+        octets: file.metadata()?.len(),
         programs,
     })
 }

@@ -24,6 +24,9 @@ pub(super) struct Report {
     pub(super) seed: u64,
     /// tshark's version.
     pub(super) tshark: String,
+    /// Octets of memory that a process has on its way from this one to a program, which Linux counts
+    /// as that one's.
+    pub(super) floor: u64,
     /// The smaller capture first.
     pub(super) sizes: Vec<Size>,
 }
@@ -118,12 +121,14 @@ impl document::Report for Report {
 
     fn sentence(&self) -> String {
         format!(
-            "Measured {}; {} rounds, {} conversations at once, seed {}; {}.",
+            "Measured {}; {} rounds, {} conversations at once, seed {}; {}. What starts them has {:.0} \
+             MiB itself, so that no program can be seen to take less.",
             self.machine,
             self.rounds,
             self.conversations,
             self.seed,
-            self.tshark.trim_end_matches('.')
+            self.tshark.trim_end_matches('.'),
+            mebibytes(self.floor)
         )
     }
 
@@ -150,7 +155,7 @@ impl document::Report for Report {
                     measured.program.name().to_owned(),
                     speed.as_ref().map_or_else(unknown, spread),
                     ratio.map_or_else(unknown, |ratio| format!("{ratio:.1}")),
-                    format!("{:.0}", real(measured.peak()) / real(1 << 20)),
+                    format!("{:.0}", mebibytes(measured.peak())),
                 ]);
             }
         }
@@ -185,6 +190,10 @@ impl document::Report for Report {
             },
         ]
     }
+}
+
+fn mebibytes(octets: u64) -> f64 {
+    real(octets) / real(1 << 20)
 }
 
 #[expect(
@@ -226,6 +235,7 @@ mod tests {
             conversations: 1,
             seed: 1,
             tshark: String::new(),
+            floor: 0,
             sizes,
         };
         report.broken()

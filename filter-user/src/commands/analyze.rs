@@ -15,12 +15,16 @@ use std::{
 use analysis::{
     Analysis,
     capture::source::{Passes, Rereadable},
-    report::{Finding, Kind, Report},
+    report::{Finding, Report},
 };
 use anyhow::{Context as _, anyhow, bail};
 
 pub use self::options::Arguments;
-use self::{options::is_stdin, pass::judge, text::Asked};
+use self::{
+    options::is_stdin,
+    pass::judge,
+    text::{Asked, count},
+};
 use super::{is_read, table::is_coloured};
 use crate::{logging, stream::Output};
 
@@ -65,14 +69,16 @@ fn analyze(arguments: &Arguments, file: &Path, is_first: &mut bool) -> anyhow::R
     analysis.report.file = file.to_string_lossy().into_owned();
     analysis.report.damage.clone_from(&damage);
     let ladder = ladder(arguments, &mut input, &analysis).with_context(|| name.clone())?;
-    let written = write(arguments, &mut input, &analysis)?;
+    let written = write(arguments, &mut input, &analysis);
     let report = &analysis.report;
     let mut printed = match (arguments.output(), ladder) {
         (Output::Text, Some(ladder)) => ladder,
         (Output::Text, None) => {
             let mut text = Vec::new();
             text::write(&mut text, report, &Asked::of(arguments, found.links))?;
-            text.extend(written.unwrap_or_default().into_bytes());
+            if let Ok(Some(written)) = &written {
+                text.extend(written.as_bytes());
+            }
             text
         }
         (Output::Json, _) => json(report, arguments.listed())?,
@@ -81,8 +87,9 @@ fn analyze(arguments: &Arguments, file: &Path, is_first: &mut bool) -> anyhow::R
         printed.insert(0, b'\n');
     }
     let mut output = io::stdout().lock();
-    let written = output.write_all(&printed).and_then(|()| output.flush());
-    let is_read = is_read(written).context("cannot print what was found")?;
+    let printed = output.write_all(&printed).and_then(|()| output.flush());
+    let is_read = is_read(printed).context("cannot print what was found")?;
+    written?;
     match damage {
         Some(damage) => Err(anyhow!("{name}: {damage}")),
         None if is_read => Ok(Reader::Reads),
@@ -132,10 +139,7 @@ fn ladder(
 /// What a ladder shows.
 fn title(finding: &Finding) -> String {
     let Finding { number, frame, .. } = finding;
-    let kind = match finding.kind {
-        Kind::Spurious => "spurious",
-        Kind::Redundant => "redundant",
-    };
+    let kind = finding.kind.as_str();
     let reset = match finding.reset_frame {
         Some(reset) => format!("; the reset is frame {reset}"),
         None => String::new(),
@@ -143,7 +147,7 @@ fn title(finding: &Finding) -> String {
     format!("Finding {number}: frame {frame} is a {kind} ACK{reset}")
 }
 
-/// Writes the packets that are asked for; says how many, if any are.
+/// Writes the packets that are asked for; says how many, if they are.
 fn write(
     arguments: &Arguments,
     input: &mut Rereadable,
@@ -153,10 +157,11 @@ fn write(
         return Ok(None);
     };
     let packets = output::packets(input, analysis, path)?;
-    let connections = analysis.spans.len();
-    let name = shown(path.as_os_str());
     Ok(Some(format!(
-        "\n{packets} packets of {connections} connections are in {name}\n"
+        "\nwritten      {} of {} to {}\n",
+        count(packets, "packet"),
+        count(analysis.spans.len() as u64, "connection"),
+        shown(path.as_os_str())
     )))
 }
 

@@ -112,11 +112,9 @@ fn what_cannot_be_written_is_named() {
             &[nowhere],
         );
     }
-    fails(
-        &mut lastack(["--write", "/dev/full"], &[&file]),
-        1,
-        &["/dev/full", "space"],
-    );
+    let mut full = lastack(["--write", "/dev/full"], &[&file]);
+    let report = fails(&mut full, 1, &["/dev/full", "space"]);
+    assert!(report.contains("The fault is there"), "{report}");
 }
 
 #[test]

@@ -87,7 +87,9 @@ fn packets_of_connections_with_findings_are_written_for_wireshark() {
     let text = prints(&mut lastack(option, &[&file]));
     let packets = 3 * FRAMES_WITH_FAULT;
     assert!(
-        text.contains(&format!("{packets} packets of 3 connections are in")),
+        text.contains(&format!(
+            "\nwritten      {packets} packets of 3 connections to "
+        )),
         "{text}"
     );
     let fields = [
@@ -119,6 +121,19 @@ fn packets_of_connections_with_findings_are_written_for_wireshark() {
     let mut command = lastack(["--write", piped.to_str().unwrap(), "-"], &[]);
     prints_of(&mut command, &tape.pcapng());
     assert_eq!(fs::read(piped).unwrap(), fs::read(written).unwrap());
+}
+
+#[test]
+fn packets_of_findings_that_are_not_listed_are_written_too() {
+    let directory = Directory::new();
+    let file = directory.write("site.pcapng", site().pcapng());
+    let written = directory.join("written.pcapng");
+    let options = ["--findings", "1", "--write", written.to_str().unwrap()];
+    let report = json(&file, &options);
+    assert_eq!(report["findings"].as_array().unwrap().len(), 1);
+    assert_eq!(report["findings_left_out"], 2);
+    let numbers = tshark(&written, &["frame.number"]);
+    assert_eq!(numbers.len(), 3 * FRAMES_WITH_FAULT);
 }
 
 #[test]

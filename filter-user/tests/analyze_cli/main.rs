@@ -253,6 +253,9 @@ fn what_a_capture_cannot_tell_is_said() {
         text.contains("of 2 connections only one direction"),
         "{text}"
     );
+    assert_eq!(json(&one_sided, &[])["one_sided_connections"], 2);
+    let whole = directory.write("whole.pcapng", site().pcapng());
+    assert_eq!(json(&whole, &[])["one_sided_connections"], 0);
     let text = prints(&mut lastack([], &[&bluetooth]));
     assert!(text.contains("187 (BLUETOOTH_HCI_H4)"), "{text}");
 }

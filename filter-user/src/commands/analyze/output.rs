@@ -11,7 +11,7 @@ use std::{
 use analysis::{
     Analysis, Selection,
     capture::{Packet, source::Rereadable, write::Writer},
-    report::{Finding, Kind},
+    report::Finding,
 };
 use anyhow::{Context as _, bail};
 
@@ -86,10 +86,7 @@ fn comments(findings: &[Finding]) -> BTreeMap<u64, String> {
     let mut comments = BTreeMap::new();
     for finding in findings {
         let Finding { number, frame, .. } = finding;
-        let kind = match finding.kind {
-            Kind::Spurious => "spurious",
-            Kind::Redundant => "redundant",
-        };
+        let kind = finding.kind.as_str();
         let after = table::delay(finding.seconds_after_ack);
         let ack = format!(
             "lastack, finding {number}: {kind} ACK, {after} after the one before it (frame {frame})"

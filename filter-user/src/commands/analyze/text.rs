@@ -13,9 +13,10 @@ use analysis::{
 };
 use indicatif::HumanCount;
 
+pub(super) use self::words::count;
 use self::{
     answer::Answer,
-    words::{count, date, paragraph},
+    words::{date, paragraph},
 };
 use super::{Arguments, options::STDIN, printable};
 use crate::commands::table;

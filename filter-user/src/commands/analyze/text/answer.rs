@@ -29,6 +29,8 @@ pub(super) enum Lack {
     Segments,
     /// The other direction.
     Direction,
+    /// One place of capture only.
+    Place,
     /// Closes in which one side is in LAST-ACK.
     OrderlyClose,
     Close,
@@ -49,6 +51,7 @@ impl Answer {
             () if report.one_sided_connections == report.connections => {
                 Self::Unknown(Lack::Direction)
             }
+            () if report.renumbered_connections > 0 => Self::Unknown(Lack::Place),
             () if report.crossing_closes > 0 => Self::Unknown(Lack::OrderlyClose),
             () => Self::Unknown(Lack::Close),
         }
@@ -82,8 +85,8 @@ fn fault(report: &Report) -> String {
         acks => format!(", and {}", count(acks, "redundant one")),
     };
     let resets = match (report.resets_after_spurious_ack, unasked(report)) {
-        (0, _) => ". No reset followed: the server may have closed first, or may not answer, or \
-                   its resets do not pass where this was captured."
+        (0, _) => ". No reset followed: something may have dropped the ACK behind the place of \
+                   capture, or the reset before it."
             .to_owned(),
         (1, 1) => format!("; a reset followed. {HARM}"),
         (resets, all) if resets == all => format!("; a reset followed each of them. {HARM}"),
@@ -110,7 +113,7 @@ fn redundant(report: &Report) -> String {
     let cure = cure(report);
     format!(
         "The fault is not there: in {closes} no client sent an ACK which nothing had asked for. \
-         But there were {acks}, which any client sends whose server repeats its FIN too early; \
+         But {acks} came, as from any client whose server repeats its FIN too early; \
          {resets}.{cure}"
     )
 }
@@ -139,7 +142,8 @@ fn cure(report: &Report) -> String {
     );
     let all = unasked(report);
     let acks = match r1 {
-        0 => " lastack run would have dropped none of these ACKs".to_owned(),
+        0 if all == 1 => " lastack run would have passed this ACK, for the reason below".to_owned(),
+        0 => " lastack run would have passed these ACKs, for the reasons below".to_owned(),
         1 if all == 1 => " lastack run would have dropped this ACK".to_owned(),
         r1 if r1 == all => " lastack run would have dropped all of these ACKs".to_owned(),
         r1 => format!(
@@ -151,13 +155,17 @@ fn cure(report: &Report) -> String {
     let guarded = match r2 {
         0 => String::new(),
         resets => format!(
-            ", and with --rst-guard {} behind the others, too",
-            count(resets, "reset")
+            "; with --rst-guard it would have dropped {} behind {}",
+            count(resets, "reset"),
+            if r1 == 0 { "that" } else { "the others" }
         ),
     };
     let passed = match none {
         0 => String::new(),
-        resets => format!("; {} it would have passed", count(resets, "reset")),
+        resets => format!(
+            "; {} it would have passed in any case",
+            count(resets, "reset")
+        ),
     };
     format!("{acks}{guarded}{passed}.")
 }
@@ -186,9 +194,18 @@ impl Lack {
             Self::Direction => format!(
                 "of {connections} only one direction is in this capture. Capture where both pass."
             ),
+            Self::Place => format!(
+                "of {connections} {} captured at two places, between which something changes \
+                 sequence numbers, and no other close is there. Capture at one of them.",
+                if report.renumbered_connections == 1 {
+                    "1 was".to_owned()
+                } else {
+                    format!("{} were", HumanCount(report.renumbered_connections))
+                }
+            ),
             Self::OrderlyClose => format!(
-                "of {connections} none ended with one side closing first; where both close at \
-                 once, nothing is to be cured. Capture for longer."
+                "of {connections} none is there in which one side closed first; where both close \
+                 at once, nothing is to be cured. Capture for longer."
             ),
             Self::Close => format!(
                 "of {connections} none is there with its close: the client's FIN, the server's, \

@@ -4,7 +4,7 @@ use std::{io, time::Duration};
 
 use analysis::{
     capture::Time,
-    report::{Cure, Finding, Kind, Report},
+    report::{Cure, Finding, Report},
 };
 
 use super::{
@@ -102,11 +102,7 @@ fn row(finding: &Finding, one_day: bool) -> [String; 8] {
         finding.number.to_string(),
         finding.frame.to_string(),
         time.unwrap_or(&date).to_owned(),
-        match finding.kind {
-            Kind::Spurious => "spurious",
-            Kind::Redundant => "redundant",
-        }
-        .to_owned(),
+        finding.kind.as_str().to_owned(),
         delay(finding.seconds_after_ack),
         finding
             .reset_frame

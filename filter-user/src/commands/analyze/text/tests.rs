@@ -142,7 +142,7 @@ fn redundant_acks_alone_are_no_fault() {
     let answer = answer(&report);
     assert!(answer.starts_with("The fault is not there"), "{answer}");
     assert!(
-        answer.contains("1 redundant ACK") && answer.contains("1 reset followed"),
+        answer.contains("But 1 redundant ACK came") && answer.contains("1 reset followed"),
         "{answer}"
     );
 }
@@ -174,6 +174,10 @@ fn where_nothing_can_be_told_it_says_why() {
         crossing_closes: 1,
         ..open.clone()
     };
+    let renumbered = Report {
+        renumbered_connections: 1,
+        ..open.clone()
+    };
     for (report, why) in [
         (empty, "there is no packet in this capture"),
         (unreadable, "too little of them was captured"),
@@ -184,6 +188,7 @@ fn where_nothing_can_be_told_it_says_why() {
         ),
         (one_sided, "only one direction is in this capture"),
         (crossing, "where both close at once"),
+        (renumbered, "1 was captured at two places"),
     ] {
         let answer = answer(&report);
         assert!(answer.starts_with("It cannot be told"), "{answer}");
@@ -201,6 +206,13 @@ fn an_ack_that_r1_lets_pass_has_its_reason_and_a_window_that_would_do() {
     finding.seconds_after_ack = 1.2;
     finding.cure = Cure::R2;
     let text = text(&report, ASKED);
+    assert!(
+        answer(&report).ends_with(
+            "lastack run would have passed this ACK, for the reason below; with --rst-guard it \
+             would have dropped 1 reset behind that."
+        ),
+        "{text}"
+    );
     for line in [
         "   10.0.0.2:40000 > 10.0.1.2:80; R1 lets it pass: later than --window 500ms\n",
         "  lastack analyze kb.pcapng --window 2s\n",

@@ -10,7 +10,7 @@ use textwrap::{Options, WordSeparator, WordSplitter};
 pub(super) const WIDTH: usize = 80;
 
 /// So many of it: "1 reset", "1,234 resets".
-pub(super) fn count(number: u64, one: &str) -> String {
+pub(in super::super) fn count(number: u64, one: &str) -> String {
     let ending = if number == 1 { "" } else { "s" };
     format!("{} {one}{ending}", HumanCount(number))
 }
