@@ -212,6 +212,9 @@ impl Analyzer {
             self.report.one_sided_connections += 1;
             connection.begin(at.frame, segment.flags.any(Flags::SYN));
         }
+        if segment.flags.any(Flags::RST) && connection.is_cut_short() {
+            self.report.connections_reset += 1;
+        }
         if connection.touch(end, segment) {
             self.report.one_sided_connections -= 1;
         }
@@ -220,15 +223,18 @@ impl Analyzer {
         }
         let closing = match &mut connection.closing {
             Some(closing) => closing,
-            None if segment.flags.finishes() => {
-                connection.closing.insert(Box::new(Closing::new(end)))
-            }
+            None if segment.flags.finishes() => connection
+                .closing
+                .insert(Box::new(Closing::new(end, &self.policy))),
             None => return Told::Ordinary,
         };
         match closing.see(end, sighting(), &mut self.copied) {
             Seen::New => Told::Close(closing.judge(end, segment, at, &self.policy)),
             Seen::Copy => {
                 self.report.copies += 1;
+                if let Some(span) = closing.span {
+                    self.findings.spans[span].last = at.frame;
+                }
                 Told::Copy
             }
             Seen::Renumbered => {
@@ -273,6 +279,14 @@ impl Analyzer {
                 self.findings
                     .followed(client, unsolicited, at.frame, at.time, *guarded);
             }
+            Event::ResetOfUnserved(unsolicited, client) => {
+                report.spurious_acks += u64::from(unsolicited.kind == Kind::Spurious);
+                report.redundant_acks += u64::from(unsolicited.kind == Kind::Redundant);
+                report.resets_after_spurious_ack += 1;
+                let endpoints = Endpoints::of(key, found.end.direction(*client));
+                self.findings
+                    .unserved(endpoints, unsolicited, closing, connection.first_frame, at);
+            }
             Event::ResetOfElicited => report.resets_after_elicited_ack += 1,
             Event::ResetOther => report.resets_other += 1,
         }
@@ -303,7 +317,7 @@ impl Analyzer {
             skipped,
             hosts: self.findings.hosts(),
             hosts_left_out: self.findings.hosts_left_out,
-            findings: self.findings.list,
+            findings: self.findings.list(),
             findings_left_out: self.findings.left_out,
             ..self.report
         };
@@ -317,14 +331,15 @@ impl Analyzer {
 /// What was judged of a segment of a close.
 fn judgement(key: FlowKey, segment: Segment, judged: &closing::Judged) -> Judgement {
     let mut judgement = Judgement::ordinary(key, segment);
-    if judged.reason == Reason::NoFlow {
-        return judgement;
+    if judged.reason != Reason::NoFlow {
+        judgement.reason = judged.reason;
+        judgement.direction = Some(judged.direction);
     }
-    judgement.reason = judged.reason;
-    judgement.direction = Some(judged.direction);
     match &judged.event {
         Event::Unsolicited(unsolicited) => judgement.unsolicited = Some(unsolicited.kind),
-        Event::ResetOf(unsolicited, _) => judgement.drawn_by = Some(unsolicited.frame),
+        Event::ResetOf(unsolicited, _) | Event::ResetOfUnserved(unsolicited, _) => {
+            judgement.drawn_by = Some(unsolicited.frame);
+        }
         Event::None
         | Event::Closed
         | Event::Crossed

@@ -134,6 +134,12 @@ impl Connection {
         self.initial[end.index()] != Some(segment.seq)
     }
 
+    /// Whether a RST is its first, and comes before its close was complete.
+    pub(crate) fn is_cut_short(&self) -> bool {
+        let is_closed = self.closing.as_ref().is_some_and(|close| close.is_closed());
+        !self.is_reset && !is_closed
+    }
+
     /// Takes note of a segment; tells whether it is the first by which both ends are heard.
     pub(crate) fn touch(&mut self, end: End, segment: &Segment) -> bool {
         let was_heard = mem::replace(&mut self.heard[end.index()], true);

@@ -6,7 +6,7 @@ use filter_common::{Fault, Reason};
 
 use crate::{
     capture::Time,
-    closing::{Closing, Unsolicited},
+    closing::{At, Closing, Unsolicited},
     connections::End,
     report::{Cure, Finding, Host, Kind},
     segments::Endpoints,
@@ -30,7 +30,7 @@ pub struct Span {
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     most: usize,
-    pub(crate) list: Vec<Finding>,
+    list: Vec<Finding>,
     pub(crate) spans: Vec<Span>,
     pub(crate) left_out: u64,
     hosts: HashMap<IpAddr, Host>,
@@ -65,9 +65,54 @@ impl Findings {
         } else {
             self.hosts_left_out += u64::from(is_first);
         }
+        if let Some(finding) = self.keep(endpoints, unsolicited, closing, first_frame) {
+            closing.found(client, finding);
+        }
+    }
+
+    /// Counts an ACK that nothing asked for and the reset that followed it, of a close that is not
+    /// served.
+    pub(crate) fn unserved(
+        &mut self,
+        endpoints: Endpoints,
+        unsolicited: &Unsolicited,
+        closing: &mut Closing,
+        first_frame: u64,
+        reset: At,
+    ) {
+        let is_first = !std::mem::replace(&mut closing.has_findings, true);
+        if let Some(host) = self.host(endpoints.client.ip()) {
+            host.connections += u64::from(is_first);
+            match unsolicited.kind {
+                Kind::Spurious => host.spurious_acks += 1,
+                Kind::Redundant => host.redundant_acks += 1,
+            }
+            host.resets += 1;
+            host.cured_by_either += 1;
+        } else {
+            self.hosts_left_out += u64::from(is_first);
+        }
+        let kept = self.keep(endpoints, unsolicited, closing, first_frame);
+        if let Some(finding) = kept.and_then(|place| self.list.get_mut(place)) {
+            let after = reset.time.since(unsolicited.time);
+            finding.reason = "closer";
+            finding.reset_frame = Some(reset.frame);
+            finding.reset_after_seconds = Some(after.as_secs_f64());
+            finding.cure = Cure::Either;
+        }
+    }
+
+    /// Keeps a finding, if there is room, and gives its place.
+    fn keep(
+        &mut self,
+        endpoints: Endpoints,
+        unsolicited: &Unsolicited,
+        closing: &mut Closing,
+        first_frame: u64,
+    ) -> Option<usize> {
         if self.list.len() >= self.most {
             self.left_out += 1;
-            return;
+            return None;
         }
         let span = *closing.span.get_or_insert_with(|| {
             self.spans.push(Span {
@@ -77,10 +122,10 @@ impl Findings {
             });
             self.spans.len() - 1
         });
-        closing.found(client, self.list.len());
         let since = unsolicited.time.since(unsolicited.last_ack);
+        let is_cured = unsolicited.reason.fault().is_some();
         self.list.push(Finding {
-            number: self.list.len() as u64 + 1,
+            number: 0,
             client: endpoints.client,
             server: endpoints.server,
             frame: unsolicited.frame,
@@ -93,6 +138,7 @@ impl Findings {
             cure: if is_cured { Cure::R1 } else { Cure::NotNeeded },
             span,
         });
+        Some(self.list.len() - 1)
     }
 
     /// A reset followed; `guarded`: R2 drops it.
@@ -114,7 +160,7 @@ impl Findings {
             match cure {
                 Cure::R2 => host.cured_by_r2 += 1,
                 Cure::None => host.not_cured += 1,
-                Cure::R1 | Cure::NotNeeded => {}
+                Cure::R1 | Cure::Either | Cure::NotNeeded => {}
             }
         }
         if let Some(finding) = unsolicited
@@ -141,8 +187,19 @@ impl Findings {
             resets: 0,
             cured_by_r1: 0,
             cured_by_r2: 0,
+            cured_by_either: 0,
             not_cured: 0,
         }))
+    }
+
+    /// All findings, in the order of their frames.
+    pub(crate) fn list(&mut self) -> Vec<Finding> {
+        let mut list = std::mem::take(&mut self.list);
+        list.sort_by_key(|finding| finding.frame);
+        for (number, finding) in (1..).zip(&mut list) {
+            finding.number = number;
+        }
+        list
     }
 
     /// The clients, the worst first.

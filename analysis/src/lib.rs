@@ -10,6 +10,7 @@ mod connections;
 mod copies;
 mod filter;
 mod findings;
+mod judge;
 pub mod ladder;
 pub mod report;
 mod scribe;

@@ -30,9 +30,12 @@ pub struct Report {
     /// Connections that were seen to be Closed: the client's FIN, the server's FIN that
     /// acknowledges exactly that one, and the client's ACK of it.
     pub closed: u64,
+    /// Connections in which a RST came before they were closed.
+    pub connections_reset: u64,
     /// Closes in which the second FIN did not acknowledge the first: no side is in LAST-ACK alone.
     pub crossing_closes: u64,
-    /// Pure ACKs after Closed that nothing had asked for, whether R1 drops them or not.
+    /// Pure ACKs after Closed that nothing had asked for, whether R1 drops them or not. In closes that
+    /// only `closer either` serves, those that a reset followed: other servers absorb them.
     pub spurious_acks: u64,
     /// Pure ACKs after Closed whose cause an earlier one had answered: no defect of the client.
     pub redundant_acks: u64,
@@ -44,7 +47,7 @@ pub struct Report {
     pub resets_after_elicited_ack: u64,
     /// Other resets of servers in closes.
     pub resets_other: u64,
-    /// Frames that were captured more than once, less one each.
+    /// Frames of closes that were captured more than once, less one each.
     pub copies: u64,
     /// Connections that are left out, since their frames are there with two kinds of sequence
     /// numbers: something between two points of capture rewrites them.
@@ -84,6 +87,8 @@ pub struct Host {
     pub cured_by_r1: u64,
     /// Findings whose reset only R2 keeps from the client.
     pub cured_by_r2: u64,
+    /// Findings that R1 cures with `closer either` only.
+    pub cured_by_either: u64,
     /// Findings whose reset nothing keeps from the client.
     pub not_cured: u64,
 }
@@ -106,8 +111,8 @@ pub struct Finding {
     /// Since the last ACK of the server's FIN before it that the filter lets pass: what R1 compares
     /// with its window.
     pub seconds_after_ack: f64,
-    /// Why R1 drops it (`spurious_ack`, `redundant_ack`), or lets it pass: the name of a
-    /// [`Reason`](filter_common::Reason).
+    /// Why R1 drops it (`spurious_ack`, `redundant_ack`), or lets it pass: `closer` where it is not
+    /// told to serve such closes, else the name of a [`Reason`](filter_common::Reason).
     pub reason: &'static str,
     /// The reset that followed.
     pub reset_frame: Option<u64>,
@@ -149,6 +154,9 @@ pub enum Cure {
     R1,
     /// R1 lets the ACK pass, R2 drops the reset.
     R2,
+    /// R1, but only with `closer either`: the server closed first, or both did at once, and kept no
+    /// TIME-WAIT.
+    Either,
     /// R1 lets the ACK pass, and the reset is not one that R2 drops.
     None,
     /// R1 lets the ACK pass, and no reset followed.
