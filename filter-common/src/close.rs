@@ -222,10 +222,13 @@ impl<E: Effects> Machine<'_, E> {
         }
         // Behind `answered` where two CPUs of one direction overwrote one another.
         let asked = server.elicited.wrapping_sub(client.answered).cast_signed();
+        // This may be the answer to what the last one has covered; then that of what asked for this one
+        // comes later.
+        let more = asked.saturating_sub(1).clamp(0, 0xff) as u8;
         let answer = ClientHalf {
             acked: server.fin_end,
             answered: server.elicited,
-            owed: asked.saturating_sub(1).clamp(0, 0xff) as u8,
+            owed: client.owed.saturating_add(more),
             provoked: 0,
             link: self.link,
             at: self.at(),

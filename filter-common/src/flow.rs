@@ -30,7 +30,7 @@ pub struct ClientHalf {
     pub reserved: u8,
     /// Segments dropped so far (in monitor mode: that would have been).
     pub drops: u8,
-    /// How many more ACKs the last answer made redundant.
+    /// How many more ACKs the answers so far made redundant.
     pub owed: u8,
     /// 1 if a segment that nothing asked for was forwarded since the last answer.
     pub provoked: u8,

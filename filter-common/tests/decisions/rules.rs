@@ -274,6 +274,19 @@ fn r1_3_copies_of_the_fin_before_the_first_ack_make_as_many_less_one_redundant()
     }
 }
 
+/// Each segment of the server is answered, if late: four in all, of which one is the first ACK and
+/// one passes as the answer to the last repetition.
+#[test]
+fn r1_3_what_an_earlier_ack_made_redundant_stays_so_when_the_server_asks_again() {
+    let mut connection = Connection::last_ack(ENFORCE, 3);
+    assert_eq!(connection.client(last_ack()), Reason::FirstAck);
+    assert_eq!(connection.server(server_fin()), Reason::ServerElicits);
+    assert_eq!(connection.client(last_ack()), Reason::ElicitedAck);
+    assert_eq!(connection.client(last_ack()), Reason::RedundantAckDropped);
+    assert_eq!(connection.client(last_ack()), Reason::RedundantAckDropped);
+    assert_eq!(connection.client(last_ack()), Reason::SpuriousAckDropped);
+}
+
 #[test]
 fn r1_3_elicited_counts_round_its_end_without_looking_unarmed() {
     let mut connection = Connection::closed(ENFORCE);

@@ -297,8 +297,6 @@ impl<'a> Said<'a> {
     /// What an ACK is that nothing has asked for, and what R1 makes of it.
     fn class(&self, fin: &Row, row: &Row, figures: &Figures) -> (&'static str, &'static str) {
         let (answer, asked) = self.answers.last().unwrap();
-        let before = self.answers.len().checked_sub(2);
-        let asked_before = before.map_or(0, |before| self.answers[before].1);
         let reason = |finding: &usize| figures.findings[*finding].reason.as_str();
         let is_dropped =
             |finding: &usize| matches!(reason(finding), "spurious_ack" | "redundant_ack");
@@ -306,9 +304,10 @@ impl<'a> Said<'a> {
             .unasked
             .iter()
             .filter(|(_, finding)| is_dropped(finding));
-        let since = dropped.clone().filter(|(row, _)| row.frame > answer.frame);
-        // Each thing that the answer answered might have had one of its own.
-        let is_redundant = since.count() + 1 < asked - asked_before;
+        // Each thing that was asked might have had an answer of its own.
+        let redundant = dropped.clone();
+        let redundant = redundant.filter(|(_, finding)| reason(finding) == "redundant_ack");
+        let is_redundant = redundant.count() + self.answers.len() < *asked;
         let passed = self
             .unasked
             .iter()
