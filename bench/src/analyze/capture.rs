@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::traffic::{Made, Traffic};
+use super::traffic::Traffic;
 
 /// Microseconds, in this machine's byte order.
 const MAGIC: u32 = 0xa1b2_c3d4;
@@ -10,12 +10,12 @@ const VERSION: [u16; 2] = [2, 4];
 const SNAPLEN: u32 = 0x4_0000;
 const ETHERNET: u32 = 1;
 
-/// Writes so many packets; tells what is in them.
+/// Writes so many packets.
 pub(super) fn write(
     output: &mut impl Write,
-    mut traffic: Traffic,
+    traffic: &mut Traffic,
     packets: u64,
-) -> io::Result<Made> {
+) -> io::Result<()> {
     output.write_all(&MAGIC.to_ne_bytes())?;
     for part in VERSION {
         output.write_all(&part.to_ne_bytes())?;
@@ -40,8 +40,7 @@ pub(super) fn write(
         }
         output.write_all(packet.frame)?;
     }
-    output.flush()?;
-    Ok(traffic.made())
+    output.flush()
 }
 
 #[cfg(test)]
@@ -52,11 +51,14 @@ mod tests {
     use filter_common::Closer;
 
     use super::*;
+    use crate::analyze::traffic::Made;
 
     #[test]
     fn what_is_made_is_what_is_found() {
         let mut file = Vec::new();
-        let made = write(&mut file, Traffic::new(7, 100), 20_000).unwrap();
+        let mut traffic = Traffic::new(7, 100);
+        write(&mut file, &mut traffic, 20_000).unwrap();
+        let made = traffic.made();
         let mut capture = Capture::open(io::Cursor::new(file)).unwrap();
         let mut analyzer = Analyzer::new(&Options {
             window: Duration::from_millis(500),

@@ -71,9 +71,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut sizes = Vec::new();
     for packets in [arguments.packets / 10, arguments.packets] {
         say(&format!("making {packets} packets"));
-        let (file, made) = make(arguments, packets, &directory)?;
+        let (file, traffic) = make(arguments, packets, &directory)?;
         let is_feasible = is_feasible(sizes.last(), packets)?;
-        sizes.push(measure(arguments, packets, &file, made, is_feasible)?);
+        sizes.push(measure(arguments, packets, &file, &traffic, is_feasible)?);
     }
     let report = Report {
         machine: Machine::here()?,
@@ -114,17 +114,17 @@ fn directory(arguments: &Arguments) -> Result<PathBuf> {
 
 /// A capture without a name, so that nothing is left of it, however this ends. All of it is in the
 /// page cache.
-fn make(arguments: &Arguments, packets: u64, directory: &Path) -> Result<(File, Made)> {
+fn make(arguments: &Arguments, packets: u64, directory: &Path) -> Result<(File, Traffic)> {
     let conversations = usize::try_from(arguments.conversations)?;
-    let traffic = Traffic::new(arguments.seed, conversations);
+    let mut traffic = Traffic::new(arguments.seed, conversations);
     let shown = directory.display();
     let mut file = tempfile::tempfile_in(directory)
         .with_context(|| format!("cannot make a file in {shown}"))?;
-    let made = capture::write(&mut BufWriter::new(&file), traffic, packets)
+    capture::write(&mut BufWriter::new(&file), &mut traffic, packets)
         .with_context(|| format!("cannot write to {shown}"))?;
     file.rewind()?;
     io::copy(&mut file, &mut io::sink())?;
-    Ok((file, made))
+    Ok((file, traffic))
 }
 
 /// By which another process opens it.
@@ -156,11 +156,11 @@ fn measure(
     arguments: &Arguments,
     packets: u64,
     file: &File,
-    made: Made,
+    traffic: &Traffic,
     with_tshark: bool,
 ) -> Result<Size> {
     let path = path(file);
-    check(arguments, packets, &path, made)?;
+    check(arguments, packets, &path, traffic.made())?;
     let mut programs = vec![
         Measured::new(Program::Lastack(arguments.lastack.clone())),
         Measured::new(Program::Capinfos),
@@ -179,6 +179,7 @@ fn measure(
     }
     Ok(Size {
         packets,
+        seconds: traffic.duration().as_secs(),
         octets: file.metadata()?.len(),
         programs,
     })

@@ -35,6 +35,8 @@ pub(super) struct Report {
 #[derive(Serialize)]
 pub(super) struct Size {
     pub(super) packets: u64,
+    /// From the first packet to the last.
+    pub(super) seconds: u64,
     pub(super) octets: u64,
     pub(super) programs: Vec<Measured>,
 }
@@ -82,19 +84,30 @@ impl Size {
         self.programs.iter().find(|measured| is(&measured.program))
     }
 
-    /// How many times as fast as tshark lastack was.
+    /// How many times as fast as tshark lastack was. Of a small capture that says more of how programs
+    /// start.
     fn ratio(&self) -> Option<f64> {
+        const SMALL: u64 = 1_000_000;
+        if self.packets < SMALL {
+            return None;
+        }
         let median = |is| Some(self.of(is)?.speed(self.packets)?.median);
         Some(median(Program::is_lastack)? / median(Program::is_tshark)?)
     }
 }
 
 impl Report {
-    /// The memory that the larger capture takes, by that of the smaller one.
+    /// The memory that the larger capture takes, by that of the smaller one. That says nothing where
+    /// the latter is over before the first of its closes is forgotten.
     fn growth(&self) -> Option<f64> {
+        /// What --closed-timeout is by default.
+        const CLOSED: u64 = 240;
         let [smaller, larger] = self.sizes.as_slice() else {
             return None;
         };
+        if smaller.seconds < CLOSED {
+            return None;
+        }
         let peak = |size: &Size| Some(size.of(Program::is_lastack)?.peak());
         Some(real(peak(larger)?) / real(peak(smaller)?))
     }
@@ -220,6 +233,7 @@ mod tests {
         };
         Size {
             packets,
+            seconds: packets / 3000,
             octets: 0,
             programs: vec![
                 measured(Program::Lastack("lastack".into()), lastack.0, lastack.1),
@@ -251,6 +265,9 @@ mod tests {
             ["of 10000000 packets it is 20.0 times as fast as tshark, not 30"]
         );
         let grows = broken(vec![fine(), size(10_000_000, (1000, 1500), 40_000)]);
+        let short = [(100_000, 1000), (1_000_000, 1500)];
+        let short = short.map(|(packets, peak)| size(packets, (packets / 10_000, peak), packets));
+        assert!(broken(short.into()).is_empty());
         assert_eq!(
             grows,
             ["for ten times the packets it takes 1.50 times the memory"]

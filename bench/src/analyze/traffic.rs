@@ -1,7 +1,7 @@
 //! Made-up traffic of a site: as many conversations at once as it is asked for, each followed by the
 //! next one after a pause, so that what is open does not grow with the number of packets.
 
-use std::{cmp::Reverse, collections::BinaryHeap};
+use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 
 use fastrand::Rng;
 
@@ -25,6 +25,7 @@ pub(super) struct Traffic {
     frames: Frames,
     begun: u32,
     made: Made,
+    now: u64,
 }
 
 /// What is in the packets so far.
@@ -65,12 +66,14 @@ impl Traffic {
             frames: Frames::default(),
             begun,
             made: Made::default(),
+            now: START,
         }
     }
 
     /// The next packet, in the order of time.
     pub(super) fn packet(&mut self) -> Option<Packet<'_>> {
         let Reverse((time, slot)) = self.next.pop()?;
+        self.now = time;
         let conversation = &mut self.conversations[slot];
         let step = conversation.step()?;
         match step.mark {
@@ -96,6 +99,11 @@ impl Traffic {
 
     pub(super) const fn made(&self) -> Made {
         self.made
+    }
+
+    /// How long it has gone on.
+    pub(super) const fn duration(&self) -> Duration {
+        Duration::from_nanos(self.now - START)
     }
 }
 

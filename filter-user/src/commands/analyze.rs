@@ -157,8 +157,12 @@ fn write(
         return Ok(None);
     };
     let packets = output::packets(input, analysis, path)?;
+    let left_out = match analysis.report.findings_left_out {
+        0 => String::new(),
+        findings => format!("; not those of {} beyond", count(findings, "finding")),
+    };
     Ok(Some(format!(
-        "\nwritten      {} of {} to {}\n",
+        "\nwritten      {} of {} to {}{left_out}\n",
         count(packets, "packet"),
         count(analysis.spans.len() as u64, "connection"),
         shown(path.as_os_str())

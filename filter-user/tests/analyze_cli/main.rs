@@ -1,5 +1,5 @@
 //! `lastack analyze` as it is typed: what it takes, what it prints and writes, and how it fails. Needs
-//! gzip, zstd and tshark.
+//! gzip, zstd, script and tshark.
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
 
@@ -258,6 +258,27 @@ fn what_a_capture_cannot_tell_is_said() {
     assert_eq!(json(&whole, &[])["one_sided_connections"], 0);
     let text = prints(&mut lastack([], &[&bluetooth]));
     assert!(text.contains("187 (BLUETOOTH_HCI_H4)"), "{text}");
+}
+
+/// What `prints` sees has no word of it.
+#[test]
+fn on_a_terminal_it_shows_how_far_it_is_and_takes_that_away() {
+    const CLEARED: &str = "\r\u{1b}[2K";
+    let directory = Directory::new();
+    let file = directory.write("site.pcapng", site().pcapng());
+    let command = format!(
+        "{} analyze {}",
+        env!("CARGO_BIN_EXE_lastack"),
+        file.display()
+    );
+    let mut script = Command::new("script");
+    script.args(["-qec", &command, "/dev/null"]);
+    let shown = prints(script.stdin(Stdio::null()).env("TERM", "xterm"));
+    let (progress, report) = shown.split_once("The fault is there").unwrap();
+    assert!(progress.contains("KiB of "), "{progress:?}");
+    let after = progress.rsplit_once(CLEARED).unwrap().1;
+    assert!(after.starts_with(file.to_str().unwrap()), "{after:?}");
+    assert!(!report.contains('\u{1b}'), "{report:?}");
 }
 
 #[test]
