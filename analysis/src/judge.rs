@@ -64,10 +64,11 @@ impl Judge {
         }
     }
 
-    /// Whether it is seen to its end.
+    /// Whether it is seen to its end. Where both FINs crossed, there is no other.
     pub(crate) fn is_closed(&self) -> bool {
         let mut flows = self.flows.iter().flatten();
         flows.any(|flow| flow.phase() == Phase::Closed)
+            || self.courses.iter().any(|course| course.has_crossed)
     }
 
     /// Whether nothing is known of it any more.

@@ -1,6 +1,6 @@
 //! One connection of a capture becomes a ladder.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use filter_common::{Direction, Flags, Reason, Segment};
 
@@ -22,6 +22,10 @@ pub struct Scribe {
     /// The frame of the client's last ACK of the server's FIN that the filter lets pass.
     last_ack: Option<(u64, Time)>,
     is_closing: bool,
+    /// Numbers that follow the FINs, of the client and of the server.
+    ends: [Option<u32>; 2],
+    /// The second FIN acknowledged the first, which was the client's.
+    is_last_ack: bool,
 }
 
 impl Scribe {
@@ -35,6 +39,8 @@ impl Scribe {
             initial: [None; 2],
             last_ack: None,
             is_closing: false,
+            ends: [None; 2],
+            is_last_ack: false,
         }
     }
 
@@ -64,6 +70,10 @@ impl Scribe {
         // What a RST without ACK acknowledges means nothing.
         let seq = since(&mut self.initial[sender], segment.seq.0);
         let ack = has_ack.then(|| since(&mut self.initial[receiver], segment.ack.0));
+        if let Some(ack) = judgement.drawn_by {
+            self.mark_unserved(ack);
+        }
+        let note = self.note(judgement, direction, time);
         let step = Step {
             frame: Some(number),
             at: time.since(*self.start.get_or_insert(time)),
@@ -72,7 +82,7 @@ impl Scribe {
             seq,
             ack,
             payload: segment.payload,
-            note: self.note(judgement, time),
+            note,
             emphasis: match () {
                 () if judgement.unsolicited.is_some() => Emphasis::Fault,
                 () if segment.flags.any(Flags::RST) => Emphasis::Reset,
@@ -84,6 +94,19 @@ impl Scribe {
         self.steps.push(step);
         if has_acknowledged(judgement) && judgement.reason.fault().is_none() {
             self.last_ack = Some((number, time));
+        }
+    }
+
+    /// An ACK turned out to have drawn a reset; if that was not told of it at once, only another
+    /// `--closer` would have.
+    fn mark_unserved(&mut self, frame: u64) {
+        let is_it = |step: &&mut Step| step.frame == Some(frame);
+        if let Some(step) = self.steps.iter_mut().rev().find(is_it)
+            && step.emphasis == Emphasis::None
+        {
+            step.emphasis = Emphasis::Fault;
+            step.is_close = true;
+            step.note = Some("spurious; lastack needs --closer either".to_owned());
         }
     }
 
@@ -110,12 +133,30 @@ impl Scribe {
         closes || has_acknowledged(judgement) || answers && is_last
     }
 
-    fn note(&self, judgement: &Judgement, time: Time) -> Option<String> {
-        const NOTES: [(Reason, &str); 9] = [
-            (Reason::FlowCreated, "the client closes its half"),
-            (Reason::ClientFinRepeated, "its FIN again"),
-            (Reason::ServerFin, "the server closes its half"),
-            (Reason::FirstAck, "the server frees its socket"),
+    /// What a FIN does, if it is one.
+    fn fin(&mut self, segment: &Segment, direction: Direction) -> Option<&'static str> {
+        if !segment.flags.finishes() {
+            return None;
+        }
+        let end = Some(segment.next().0);
+        let [own, other] = match direction {
+            Direction::FromClient => [0, 1],
+            Direction::FromServer => [1, 0],
+        };
+        if self.ends[own] == end {
+            return Some("its FIN again");
+        }
+        self.ends[own] = end;
+        self.is_last_ack =
+            direction == Direction::FromServer && self.ends[other] == Some(segment.ack.0);
+        Some(match direction {
+            Direction::FromClient => "the client closes its half",
+            Direction::FromServer => "the server closes its half",
+        })
+    }
+
+    fn note(&mut self, judgement: &Judgement, direction: Direction, time: Time) -> Option<String> {
+        const NOTES: [(Reason, &str); 5] = [
             (Reason::ElicitedAck, "the server asked for it"),
             (Reason::StaleAck, "stale: less than the FIN"),
             (Reason::ServerElicits, "asks for an ACK"),
@@ -139,7 +180,7 @@ impl Scribe {
             let what = match (kind, self.last_ack) {
                 (Kind::Spurious, None) => "spurious".to_owned(),
                 (Kind::Spurious, Some((_, at))) => {
-                    format!("spurious, {} ms later", time.since(at).as_millis())
+                    format!("spurious, {} later", span(time.since(at)))
                 }
                 (Kind::Redundant, None) => "redundant".to_owned(),
                 (Kind::Redundant, Some((frame, _))) => {
@@ -151,7 +192,26 @@ impl Scribe {
         if let Some(frame) = judgement.drawn_by {
             return Some(format!("drawn by frame {frame}"));
         }
+        if let Some(note) = self.fin(&judgement.segment, direction) {
+            return Some(note.to_owned());
+        }
+        // Judged with the sides the other way round, where the server closed first.
+        if judgement.direction != Some(direction) {
+            return None;
+        }
+        if judgement.reason == Reason::FirstAck && self.is_last_ack {
+            return Some("the server frees its socket".to_owned());
+        }
         of(&NOTES).map(str::to_owned)
+    }
+}
+
+/// To the millisecond where that matters.
+fn span(span: Duration) -> String {
+    if span < Duration::from_secs(10) {
+        format!("{:.0} ms", span.as_secs_f64() * 1000.0)
+    } else {
+        format!("{:.0} s", span.as_secs_f64())
     }
 }
 

@@ -9,7 +9,10 @@ mod tape;
 
 use std::time::Duration;
 
-use analysis::report::{Cure, Finding, Kind, Report};
+use analysis::{
+    ladder::Emphasis,
+    report::{Cure, Finding, Kind, Report},
+};
 use etherparse::TcpOptionElement;
 use filter_common::Closer;
 use tape::{ACK, Client, FIN, PSH, RST, SYN, Server, Shot, Tape, options, shot};
@@ -197,7 +200,7 @@ fn an_ack_that_the_server_asked_for_is_no_finding_and_its_reset_is_told_apart() 
 }
 
 #[test]
-fn in_a_crossing_close_nothing_is_found() {
+fn in_a_crossing_close_an_ack_is_found_only_where_a_reset_follows() {
     let mut tape = Tape::v4();
     tape.open()
         .shoot(&shot(Client, 5.0, FIN | ACK, 101, 1, 0))
@@ -208,10 +211,29 @@ fn in_a_crossing_close_nothing_is_found() {
     let report = tape.analyze().report;
     assert_eq!(short(&report), []);
     assert_eq!((report.crossing_closes, report.closed), (1, 0));
+    tape.shoot(&shot(Server, 206.1, RST, 2, 0, 0));
+    let report = tape.analyze().report;
+    assert_eq!(
+        short(&report),
+        [(SPURIOUS, 10, "closer", Some(11), Cure::Either)]
+    );
+    assert_eq!(report.findings[0].client, tape.client);
 }
 
 #[test]
-fn a_server_that_keeps_no_time_wait_is_seen_with_closer_either() {
+fn connections_that_are_reset_before_they_are_closed_are_counted() {
+    let mut tape = Tape::v4();
+    tape.open()
+        .shoot(&shot(Server, 5.0, RST | ACK, 1, 101, 0))
+        .shoot(&shot(Server, 6.0, RST | ACK, 1, 101, 0));
+    assert_eq!(tape.analyze().report.connections_reset, 1);
+    let mut kb = Tape::closed();
+    kb.ack(210.0).reset(211.0);
+    assert_eq!(kb.analyze().report.connections_reset, 0);
+}
+
+#[test]
+fn where_the_server_keeps_no_time_wait_its_resets_are_found_and_closer_either_cures_them() {
     let mut tape = Tape::v4();
     // The server closes first; the client's second ACK comes after all is over.
     tape.open()
@@ -221,7 +243,23 @@ fn a_server_that_keeps_no_time_wait_is_seen_with_closer_either() {
         .shoot(&shot(Server, 8.0, ACK, 2, 102, 0))
         .shoot(&shot(Client, 206.0, ACK, 102, 2, 0))
         .shoot(&shot(Server, 206.1, RST, 2, 0, 0));
-    assert_eq!(short(&tape.analyze().report), []);
+    let analysis = tape.analyze();
+    let report = &analysis.report;
+    assert_eq!(
+        short(report),
+        [(SPURIOUS, 10, "closer", Some(11), Cure::Either)]
+    );
+    assert_eq!(report.findings[0].client, tape.client);
+    assert_eq!(
+        (report.spurious_acks, report.resets_after_spurious_ack),
+        (1, 1)
+    );
+    assert_eq!(
+        (report.hosts[0].resets, report.hosts[0].cured_by_either),
+        (1, 1)
+    );
+    assert_eq!((analysis.spans[0].first, analysis.spans[0].last), (1, 11));
+    assert_eq!(tape.ladder().steps[9].emphasis, Emphasis::Fault);
     let either = analysis::Options {
         closer: Closer::Either,
         ..options()
@@ -364,4 +402,32 @@ fn a_ladder_tells_what_each_segment_is() {
     assert_eq!(note(10), "the server frees its socket");
     assert_eq!(note(11), "spurious, 200 ms later; lastack would drop it");
     assert_eq!(note(12), "drawn by frame 12");
+}
+
+#[test]
+fn a_ladder_tells_whose_half_is_closed_also_where_the_server_begins() {
+    let mut tape = Tape::v4();
+    tape.open()
+        .shoot(&shot(Server, 5.0, FIN | ACK, 1, 101, 0))
+        .shoot(&shot(Client, 6.0, ACK, 101, 2, 0))
+        .shoot(&shot(Client, 7.0, FIN | ACK, 101, 2, 0))
+        .shoot(&shot(Server, 8.0, ACK, 2, 102, 0))
+        .shoot(&shot(Client, 206.0, ACK, 102, 2, 0))
+        .shoot(&shot(Server, 206.1, RST, 2, 0, 0));
+    let ladder = tape.ladder();
+    let notes: Vec<_> = ladder.steps[5..]
+        .iter()
+        .map(|step| step.note.as_deref().unwrap_or_default())
+        .collect();
+    assert_eq!(
+        notes,
+        [
+            "the server closes its half",
+            "",
+            "the client closes its half",
+            "",
+            "spurious; lastack needs --closer either",
+            "drawn by frame 10",
+        ]
+    );
 }
