@@ -115,7 +115,7 @@ impl<R: BufRead> Zstd<R> {
             // The decoder keeps back what later blocks may refer to, megabytes of it. None come.
             let ended = self.decoder.decode_blocks(&LAST_BLOCK[..], one());
             ended.map_err(broken)?;
-            self.cut_short = Some(broken(error));
+            self.cut_short = Some(io::ErrorKind::UnexpectedEof.into());
         }
         Ok(())
     }

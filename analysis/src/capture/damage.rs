@@ -14,8 +14,8 @@ pub enum CaptureError {
     Empty(Compression),
     /// It begins with something else.
     #[error(
-        "it is neither pcap nor pcapng, as it begins with {begin:02x?}; \
-         Wireshark's editcap converts other captures to pcapng"
+        "it is neither pcap nor pcapng, as it begins with {begin:02x?}; {}",
+        advice(begin)
     )]
     NotACapture {
         /// Its first octets, at most four.
@@ -27,6 +27,21 @@ pub enum CaptureError {
     /// Its first header is damaged.
     #[error(transparent)]
     Damage(#[from] Damage),
+}
+
+/// What to do with a file that begins so.
+fn advice(begin: &[u8]) -> &'static str {
+    const COMPRESSED: [&[u8]; 5] = [b"\xfd7zX", b"BZh", b"PK", b"\x1f\x8b", b"\x28\xb5\x2f\xfd"];
+    if COMPRESSED.iter().any(|magic| begin.starts_with(magic)) {
+        "it looks compressed: decompress it first"
+    } else if begin
+        .iter()
+        .all(|octet| matches!(octet, b' '..=b'~' | b'\t' | b'\n' | b'\r'))
+    {
+        "it looks like text: tcpdump -w writes captures"
+    } else {
+        "Wireshark's editcap converts other captures to pcapng"
+    }
 }
 
 /// Where and why reading ended before a capture did. What was read before is valid.

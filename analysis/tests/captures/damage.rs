@@ -142,8 +142,8 @@ fn each_damage_is_one_line_with_its_offset() {
             "text",
             b"hello".to_vec(),
             0,
-            "it is neither pcap nor pcapng, as it begins with [68, 65, 6c, 6c]; \
-             Wireshark's editcap converts other captures to pcapng"
+            "it is neither pcap nor pcapng, as it begins with [68, 65, 6c, 6c]; it \
+             looks like text: tcpdump -w writes captures"
                 .into(),
         ),
         (

@@ -133,6 +133,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         record: |file| record(file, V4, server_first),
     },
     Scenario {
+        file: "no_time_wait.pcap",
+        what: "the same with a server that keeps no TIME-WAIT, which resets",
+        record: |file| record(file, V4, without_time_wait),
+    },
+    Scenario {
         file: "reuse.pcap",
         what: "one ACK too many, in two connections of the same ports",
         record: |file| {
@@ -297,6 +302,19 @@ fn crossing(file: &Path) -> Result<()> {
 }
 
 fn server_first(stage: &mut Stage) -> Result<()> {
+    close_server_first(stage)?;
+    stage.client.hear_nothing()
+}
+
+fn without_time_wait(stage: &mut Stage) -> Result<()> {
+    let server = &stage.topology.server;
+    server.sysctl("ipv4/tcp_max_tw_buckets", "0")?;
+    close_server_first(stage)?;
+    stage.receive_reset()
+}
+
+/// The client's FIN answers the server's; it acknowledges that once more.
+fn close_server_first(stage: &mut Stage) -> Result<()> {
     stage.connect()?;
     stage.request()?;
     stage.respond()?;
@@ -306,6 +324,5 @@ fn server_first(stage: &mut Stage) -> Result<()> {
     stage.client.finish()?;
     stage.receive_ack()?;
     thread::sleep(DELAYED_ACK);
-    stage.client.acknowledge()?;
-    stage.client.hear_nothing()
+    stage.client.acknowledge()?
 }

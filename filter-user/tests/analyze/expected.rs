@@ -176,6 +176,7 @@ pub(crate) fn goldens() -> Vec<Golden> {
             figures.crossing_closes = 1;
         }),
         golden("server_first.pcap", 12),
+        golden("no_time_wait.pcap", 13).spurious(12, 13, "closer"),
         golden("reuse.pcap", 26)
             .with(|figures| (figures.connections, figures.closed) = (2, 2))
             .spurious(12, 13, DROPPED)

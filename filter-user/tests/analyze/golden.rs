@@ -37,7 +37,7 @@ fn findings_say_what_helps() {
         let cures = findings.iter().map(|finding| finding["cure"].clone());
         (cures.collect::<Vec<_>>(), report["hosts"].clone())
     };
-    let host = |spurious: u64, redundant: u64, resets: u64, [r1, r2]: [u64; 2]| {
+    let host = |spurious: u64, redundant: u64, resets: u64, [r1, r2, either]: [u64; 3]| {
         json!([{
             "client": CLIENT.split(':').next().unwrap(),
             "connections": 1,
@@ -46,22 +46,28 @@ fn findings_say_what_helps() {
             "resets": resets,
             "cured_by_r1": r1,
             "cured_by_r2": r2,
+            "cured_by_either": either,
             "not_cured": 0,
         }])
     };
     for (file, expected, hosts) in [
-        ("kb.pcap", vec!["r1", "r1"], host(2, 0, 2, [2, 0])),
-        ("late.pcap", vec!["r2"], host(1, 0, 1, [0, 1])),
+        ("kb.pcap", vec!["r1", "r1"], host(2, 0, 2, [2, 0, 0])),
+        ("late.pcap", vec!["r2"], host(1, 0, 1, [0, 1, 0])),
         (
             "five.pcap",
             vec!["r1", "r1", "r1", "r2", "r2"],
-            host(5, 0, 5, [3, 2]),
+            host(5, 0, 5, [3, 2, 0]),
         ),
-        ("options.pcap", vec!["r2", "r2"], host(2, 0, 2, [0, 2])),
-        ("redundant.pcap", vec!["r1"], host(0, 1, 1, [1, 0])),
+        ("options.pcap", vec!["r2", "r2"], host(2, 0, 2, [0, 2, 0])),
+        ("redundant.pcap", vec!["r1"], host(0, 1, 1, [1, 0, 0])),
         // The filter behind the point of capture has dropped it.
-        ("enforce.pcap", vec!["r1"], host(1, 0, 0, [1, 0])),
+        ("enforce.pcap", vec!["r1"], host(1, 0, 0, [1, 0, 0])),
         ("elicited.pcap", vec![], json!([])),
+        (
+            "no_time_wait.pcap",
+            vec!["either"],
+            host(1, 0, 1, [0, 0, 1]),
+        ),
     ] {
         let expected: Vec<_> = expected.into_iter().map(Value::from).collect();
         assert_eq!(cures(file), (expected, hosts), "{file}");

@@ -59,7 +59,7 @@ pub(super) fn write(output: &mut impl io::Write, report: &Report, asked: &Asked)
     };
     let sentences = answer.sentences(report, asked);
     writeln!(output, "{name}\n\n{}\n", paragraph(&sentences, ""))?;
-    totals(output, report)?;
+    totals(output, report, asked)?;
     if report.damage.is_some() {
         writeln!(
             output,
@@ -69,8 +69,14 @@ pub(super) fn write(output: &mut impl io::Write, report: &Report, asked: &Asked)
     if !report.hosts.is_empty() {
         writeln!(output, "\nClients, the worst first\n")?;
         tables::hosts(output, report)?;
-        if report.hosts_left_out > 0 {
-            writeln!(output, "{} more", count(report.hosts_left_out, "client"))?;
+        let unlisted = report.hosts.len().saturating_sub(tables::MOST_HOSTS) as u64;
+        let more = unlisted + report.hosts_left_out;
+        if more > 0 {
+            writeln!(
+                output,
+                "{} more clients; --output json has them",
+                HumanCount(more)
+            )?;
         }
     }
     let listed = asked.findings.min(report.findings.len());
@@ -80,7 +86,11 @@ pub(super) fn write(output: &mut impl io::Write, report: &Report, asked: &Asked)
     }
     let more = (report.findings.len() - listed) as u64 + report.findings_left_out;
     if more > 0 {
-        writeln!(output, "{} more; --findings N lists them", HumanCount(more))?;
+        writeln!(
+            output,
+            "{} more findings; --findings N lists them",
+            HumanCount(more)
+        )?;
     }
     if !report.hosts.is_empty() {
         write!(output, "\n{LEGEND}")?;
@@ -103,26 +113,37 @@ pub(super) fn write(output: &mut impl io::Write, report: &Report, asked: &Asked)
 }
 
 const LEGEND: &str = "\
-after    since the ACK before it, which had answered the server's FIN
+after    since the last ACK of the server's FIN that lastack run lets pass
 reset    the frame of the server's reset, and how much later it came
 R1       it helps that lastack run drops the ACK
+R1+      the same, but with --closer either only
 R2       it helps only that lastack run --rst-guard drops the reset
 none     neither helps: both pass
 ";
 
-fn totals(output: &mut impl io::Write, report: &Report) -> io::Result<()> {
+fn totals(output: &mut impl io::Write, report: &Report, asked: &Asked) -> io::Result<()> {
     let segments = count(report.segments, "TCP segment");
+    let filtered = if asked.is_filtered {
+        " of what --filter wants"
+    } else {
+        ""
+    };
     writeln!(
         output,
-        "packets      {}, {segments}",
+        "packets      {}, {segments}{filtered}",
         HumanCount(report.packets)
     )?;
     if let (Some(first), Some(last)) = (report.first, report.last) {
         writeln!(output, "captured     {}", period(first, last))?;
     }
+    let their = if report.closed == 1 { "its" } else { "their" };
+    let reset = match report.connections_reset {
+        0 => String::new(),
+        reset => format!(", {} reset before", HumanCount(reset)),
+    };
     writeln!(
         output,
-        "connections  {}, {} with all of its close",
+        "connections  {}, {} with all of {their} close{reset}",
         HumanCount(report.connections),
         HumanCount(report.closed)
     )

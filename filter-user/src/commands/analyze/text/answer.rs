@@ -101,7 +101,7 @@ fn fault(report: &Report) -> String {
 }
 
 /// What a reset does.
-const HARM: &str = "It costs a client of old what it has not read yet.";
+const HARM: &str = "An old client then loses what it has not read yet.";
 
 fn redundant(report: &Report) -> String {
     let resets = match report.resets_after_spurious_ack {
@@ -112,8 +112,7 @@ fn redundant(report: &Report) -> String {
     let acks = count(report.redundant_acks, "redundant ACK");
     let cure = cure(report);
     format!(
-        "The fault is not there: in {closes} no client sent an ACK which nothing had asked for. \
-         But {acks} came, as from any client whose server repeats its FIN too early; \
+        "The fault is not there: in {closes} no client sent a spurious ACK. But {acks} came, as from any client whose server repeats its FIN too early; \
          {resets}.{cure}"
     )
 }
@@ -123,25 +122,46 @@ fn none(report: &Report) -> String {
     let text = format!(
         "The fault is not there: in {closes} no client sent an ACK which nothing had asked for."
     );
-    match report.resets_after_elicited_ack {
-        0 => text,
+    let elicited = match report.resets_after_elicited_ack {
+        0 => String::new(),
         resets => format!(
-            "{text} But {} followed an ACK that had to be sent: see below.",
+            " But {} followed an ACK that had to be sent: see below.",
             count(resets, "reset")
         ),
-    }
+    };
+    format!("{text}{elicited}{}", cut_short(report))
+}
+
+/// Of connections that did not come to their close.
+fn cut_short(report: &Report) -> String {
+    let (be, they) = match report.connections_reset {
+        0 => return String::new(),
+        1 => ("was", "it was"),
+        _ => ("were", "they were"),
+    };
+    format!(
+        " {} {be} reset before {they} closed, which has another cause.",
+        count(report.connections_reset, "connection")
+    )
 }
 
 /// What the filter would have done about the findings.
 fn cure(report: &Report) -> String {
     let sum = |of: fn(&Host) -> u64| report.hosts.iter().map(of).sum::<u64>();
-    let (r1, r2, none) = (
+    let (r1, r2, either, none) = (
         sum(|host| host.cured_by_r1),
         sum(|host| host.cured_by_r2),
+        sum(|host| host.cured_by_either),
         sum(|host| host.not_cured),
     );
     let all = unasked(report);
     let acks = match r1 {
+        0 if either == all && all == 1 => {
+            " lastack run would have dropped this ACK with --closer either only".to_owned()
+        }
+        0 if either == all => {
+            " lastack run would have dropped these ACKs with --closer either only".to_owned()
+        }
         0 if all == 1 => " lastack run would have passed this ACK, for the reason below".to_owned(),
         0 => " lastack run would have passed these ACKs, for the reasons below".to_owned(),
         1 if all == 1 => " lastack run would have dropped this ACK".to_owned(),
@@ -151,6 +171,11 @@ fn cure(report: &Report) -> String {
             HumanCount(r1),
             HumanCount(all)
         ),
+    };
+    let wider = match either {
+        0 => String::new(),
+        acks if acks == all => String::new(),
+        acks => format!("; with --closer either {} more", HumanCount(acks)),
     };
     let guarded = match r2 {
         0 => String::new(),
@@ -167,7 +192,7 @@ fn cure(report: &Report) -> String {
             count(resets, "reset")
         ),
     };
-    format!("{acks}{guarded}{passed}.")
+    format!("{acks}{wider}{guarded}{passed}.")
 }
 
 /// Spurious and redundant ones.
@@ -204,8 +229,13 @@ impl Lack {
                 }
             ),
             Self::OrderlyClose => format!(
-                "of {connections} none is there in which one side closed first; where both close \
-                 at once, nothing is to be cured. Capture for longer."
+                "of {connections} none is there in which one side closed first. Where both close at \
+                 once most servers absorb further ACKs, and no reset followed one here. Capture for \
+                 longer."
+            ),
+            Self::Close if report.connections_reset > 0 => format!(
+                "of {connections} none is there with its close.{}",
+                cut_short(report)
             ),
             Self::Close => format!(
                 "of {connections} none is there with its close: the client's FIN, the server's, \

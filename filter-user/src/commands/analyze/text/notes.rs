@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use analysis::{
     capture::LinkType,
-    report::{Cure, Finding, Report},
+    report::{Cure, Finding, Host, Report},
 };
 use filter_common::Reason;
 
@@ -37,14 +37,20 @@ pub(super) fn notes(report: &Report, links: &BTreeSet<LinkType>) -> Vec<String> 
     });
     note(report.resets_other, &|resets| {
         format!(
-            "{} of servers in the middle of a close or after it that no ACK explains: another \
-             cause, such as a server that closes with unread data.",
+            "{} of servers in closes that no such ACK drew: another cause, such as a stale ACK, a \
+             repeated FIN, or a server that closes with unread data.",
             count(resets, "reset")
+        )
+    });
+    note(report.connections_reset, &|connections| {
+        format!(
+            "{} with a reset before the close was complete: another cause than this fault.",
+            count(connections, "connection")
         )
     });
     note(report.crossing_closes, &|closes| {
         format!(
-            "{} in which both sides closed at once: nothing is to be cured there.",
+            "{} in which both sides closed at once: most servers absorb further ACKs then.",
             count(closes, "close")
         )
     });
@@ -57,8 +63,8 @@ pub(super) fn notes(report: &Report, links: &BTreeSet<LinkType>) -> Vec<String> 
     });
     note(report.copies, &|copies| {
         format!(
-            "{} captured once more, as mirror ports and captures on all interfaces do. They are \
-             left out.",
+            "{} of closes captured more than once, as at mirror ports and on all interfaces. Each \
+             is judged once.",
             count(copies, "frame")
         )
     });
@@ -71,7 +77,8 @@ pub(super) fn notes(report: &Report, links: &BTreeSet<LinkType>) -> Vec<String> 
     });
     note(report.time_backwards, &|packets| {
         format!(
-            "{} older than the one before: times here are not exact.",
+            "{} older than the one before, as where a clock is set back or several CPUs capture: \
+             times around there are not exact.",
             count(packets, "packet")
         )
     });
@@ -132,6 +139,9 @@ pub(super) fn passed(finding: &Finding, window: Duration) -> Option<String> {
         }
         () if is(Reason::BudgetSpent) => "--budget was spent".to_owned(),
         () if is(Reason::OtherOptions) => "it carries options that may matter".to_owned(),
+        () if finding.cure == Cure::Either => {
+            "it serves such closes with --closer either".to_owned()
+        }
         () if is(Reason::NotPure) => "it is no pure ACK".to_owned(),
         () if is(Reason::OtherSequence) => "other sequence numbers".to_owned(),
         () => finding.reason.to_owned(),
@@ -166,19 +176,31 @@ pub(super) fn next(
             "what a longer window would have cured",
         );
     }
-    let cures = report.hosts.iter().any(|host| host.cured_by_r1 > 0);
-    let guards = report.resets_after_elicited_ack > 0
-        || report.hosts.iter().any(|host| host.cured_by_r2 > 0);
+    let any = |of: fn(&Host) -> u64| report.hosts.iter().any(|host| of(host) > 0);
+    let is_wider = any(|host| host.cured_by_either);
+    let cures = any(|host| host.cured_by_r1) || is_wider;
+    let guards = report.resets_after_elicited_ack > 0 || any(|host| host.cured_by_r2);
     if cures || guards || answer == Answer::Fault {
-        let guard = if guards { " --rst-guard" } else { "" };
         step(
             "lastack check --iface IF".to_owned(),
             "on the gateway before the servers: can it run there?",
         );
-        step(
-            format!("lastack run --iface IF --mode monitor{guard}"),
-            "there: counts, and changes nothing; without --mode monitor it cures",
-        );
+        let mut run = "lastack run --iface IF --mode monitor".to_owned();
+        for (option, value) in options.iter().filter(|(option, _)| *option != "filter") {
+            run.extend([" --", option, " ", value]);
+        }
+        if is_wider {
+            run += " --closer either";
+        }
+        if guards {
+            run += " --rst-guard";
+        }
+        let does = if cures || guards {
+            "there: counts, and changes nothing; without --mode monitor it cures"
+        } else {
+            "there: counts, and changes nothing"
+        };
+        step(run, does);
     }
     steps
 }

@@ -14,7 +14,10 @@ use super::{
 use crate::commands::table::{delay, table};
 
 /// A longer address is on a line of its own, before its row.
-const LONGEST_ADDRESS: usize = 19;
+const LONGEST_ADDRESS: usize = 15;
+
+/// Clients that are listed.
+pub(super) const MOST_HOSTS: usize = 20;
 
 /// The clients, the worst first.
 pub(super) fn hosts(output: &mut impl io::Write, report: &Report) -> io::Result<()> {
@@ -25,12 +28,13 @@ pub(super) fn hosts(output: &mut impl io::Write, report: &Report) -> io::Result<
         "redundant",
         "resets",
         "R1",
+        "R1+",
         "R2",
         "none",
     ];
-    let mut table = table(head, &[1, 2, 3, 4, 5, 6, 7]);
+    let mut table = table(head, &[1, 2, 3, 4, 5, 6, 7, 8]);
     let mut before = Vec::new();
-    for host in &report.hosts {
+    for host in report.hosts.iter().take(MOST_HOSTS) {
         let address = host.client.to_string();
         let (own_line, cell) = if address.len() > LONGEST_ADDRESS {
             (Some(address), String::new())
@@ -45,6 +49,7 @@ pub(super) fn hosts(output: &mut impl io::Write, report: &Report) -> io::Result<
             host.redundant_acks.to_string(),
             host.resets.to_string(),
             host.cured_by_r1.to_string(),
+            host.cured_by_either.to_string(),
             host.cured_by_r2.to_string(),
             host.not_cured.to_string(),
         ]);
@@ -110,6 +115,7 @@ fn row(finding: &Finding, one_day: bool) -> [String; 8] {
         finding.reset_after_seconds.map_or_else(none, delay),
         match finding.cure {
             Cure::R1 => "R1",
+            Cure::Either => "R1+",
             Cure::R2 => "R2",
             Cure::None => "none",
             Cure::NotNeeded => "-",

@@ -44,6 +44,7 @@ fn host(client: &str, findings: u64) -> Host {
         resets: findings,
         cured_by_r1: findings,
         cured_by_r2: 0,
+        cured_by_either: 0,
         not_cured: 0,
     }
 }
@@ -88,7 +89,7 @@ fn the_fault_is_told_first_then_who_has_it_each_finding_and_what_to_do() {
 kb.pcapng
 
 The fault is there: 1 client sent 1 ACK after a close which nothing had asked
-for; a reset followed. It costs a client of old what it has not read yet.
+for; a reset followed. An old client then loses what it has not read yet.
 lastack run would have dropped this ACK.
 
 packets      12, 11 TCP segments
@@ -97,8 +98,8 @@ connections  1, 1 with all of its close
 
 Clients, the worst first
 
-client    connections  spurious  redundant  resets  R1  R2  none
-10.0.0.2            1         1          0       1   1   0     0
+client    connections  spurious  redundant  resets  R1  R1+  R2  none
+10.0.0.2            1         1          0       1   1    0   0     0
 
 ACKs that nothing had asked for
 
@@ -106,9 +107,10 @@ ACKs that nothing had asked for
 1     12  15:00:01.234  spurious  200ms     13  0.05ms  R1
    10.0.0.2:40000 > 10.0.1.2:80
 
-after    since the ACK before it, which had answered the server's FIN
+after    since the last ACK of the server's FIN that lastack run lets pass
 reset    the frame of the server's reset, and how much later it came
 R1       it helps that lastack run drops the ACK
+R1+      the same, but with --closer either only
 R2       it helps only that lastack run --rst-guard drops the reset
 none     neither helps: both pass
 
@@ -187,7 +189,7 @@ fn where_nothing_can_be_told_it_says_why() {
             "of 2 connections none is there with its close: the client's FIN",
         ),
         (one_sided, "only one direction is in this capture"),
-        (crossing, "where both close at once"),
+        (crossing, "Where both close at once"),
         (renumbered, "1 was captured at two places"),
     ] {
         let answer = answer(&report);
@@ -231,7 +233,7 @@ fn findings_beyond_those_listed_are_counted() {
         .collect();
     report.findings_left_out = 1000;
     let text = text(&report, ASKED);
-    assert!(text.contains("\n1,010 more; --findings N lists them\n"));
+    assert!(text.contains("\n1,010 more findings; --findings N lists them\n"));
     assert!(text.contains("\n20 ") && !text.contains("\n21 "), "{text}");
 }
 
