@@ -65,6 +65,27 @@ fn copies_of_one_direction_only_are_copies() {
     }
 }
 
+/// Between two places of capture, 40 segments are on the way.
+#[test]
+fn copies_that_come_many_frames_later_are_copies() {
+    let mut tape = Tape::v4();
+    tape.open().shoot(&shot(Client, 5.0, FIN | ACK, 101, 1, 0));
+    let mut end = 1;
+    for at in 0..100 {
+        let at = f64::from(10 + at);
+        tape.shoot(&shot(Server, at, ACK, end, 102, 500));
+        end += 500;
+        tape.shoot(&shot(Client, at + 0.5, ACK, 102, end, 0));
+    }
+    tape.shoot(&shot(Server, 110.0, FIN | ACK, end, 102, 0))
+        .shoot(&shot(Client, 110.5, ACK, 102, end + 1, 0));
+    let report = tape.copied(Client, 40.0, 1).sorted().analyze().report;
+    assert_eq!(short(&report), []);
+    tape.shoot(&shot(Client, 310.5, ACK, 102, end + 1, 0));
+    let report = tape.copied(Server, 40.0, 1).sorted().analyze().report;
+    assert_eq!((report.spurious_acks, report.reacks_elicited), (1, 0));
+}
+
 #[test]
 fn a_second_ack_right_behind_the_first_is_no_copy() {
     // By its ID; without IDs as no other frame has a copy.
