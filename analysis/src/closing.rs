@@ -96,7 +96,8 @@ pub(crate) enum Event {
     Closed,
     /// The server's FIN did not acknowledge the client's.
     Crossed,
-    /// The flow was made anew, over one that was Closed: its port was used again.
+    /// The flow was made anew, over one that was Closed, or behind one with findings that is forgotten:
+    /// its port was used again.
     Reused,
     Unsolicited(Unsolicited),
     /// The server asked for it.
@@ -138,6 +139,12 @@ impl Closing {
     /// Whether nothing is known of it any more.
     pub(crate) fn is_forgotten(&self) -> bool {
         self.flows.iter().all(Option::is_none)
+    }
+
+    /// What was found so far is of an earlier connection.
+    pub(crate) fn begin_anew(&mut self) {
+        self.has_findings = false;
+        self.span = None;
     }
 
     /// Whether the frame was captured before.
@@ -190,11 +197,17 @@ impl Closing {
         {
             return judged;
         }
+        // It is kept for what may follow, since there are findings.
+        let is_forgotten = self.is_forgotten() && self.span.is_some();
         let decision = decide(before, direction, segment, now, policy);
         decision.change.apply(&mut self.flows[client.index()]);
         judged.reason = decision.reason;
         let after = self.flows[client.index()];
         judged.event = match (direction, before) {
+            (_, None) if is_forgotten && after.is_some() => {
+                self.courses = Default::default();
+                Event::Reused
+            }
             (_, None) => Event::None,
             (Direction::FromClient, Some(flow)) => {
                 self.of_client(client, &flow, after, segment, decision.reason, at)
@@ -242,6 +255,10 @@ impl Closing {
             return Event::None;
         }
         if !is_unsolicited(before, segment, reason) {
+            // What is no pure ACK counts there, too, if it acknowledges Fs.
+            if was_closed && after.is_some_and(|after| after.client.at != before.client.at) {
+                course.last_ack = time;
+            }
             return Event::None;
         }
         let unsolicited = Unsolicited {
