@@ -174,11 +174,17 @@ impl Side {
     pub(crate) fn see(&mut self, frame: Sighting, all: &mut Share) -> Seen {
         let mut is_copy = false;
         let mut hops = 0;
+        let is_fin = frame.is_fin();
         for earlier in &self.remembered {
-            if !earlier.is_like(&frame) || earlier.apart(&frame) > LONGEST {
+            let has_numbers = earlier.has_numbers_of(&frame);
+            // Most differ in them.
+            if !(has_numbers || is_fin)
+                || !earlier.is_like(&frame)
+                || earlier.apart(&frame) > LONGEST
+            {
                 continue;
             }
-            if !earlier.has_numbers_of(&frame) {
+            if !has_numbers {
                 if self.is_renumbered(earlier, &frame) {
                     return Seen::Renumbered;
                 }
@@ -267,12 +273,12 @@ impl Side {
         here.or_else(|| all.is_most(LEAST)).unwrap_or(false)
     }
 
-    /// Of two frames that are alike but for their numbers. Only of a FIN, of which a direction has
+    /// Of two FINs that are alike but for their numbers. Only of these, of which a direction has
     /// one: some network adapters give all segments of a burst the same ID.
     fn is_renumbered(&self, earlier: &Sighting, frame: &Sighting) -> bool {
         let has_its_id = frame.id != 0 && frame.id == earlier.id && self.ids == Ids::Counted;
         let has_come_further = frame.hops != earlier.hops && frame.id == earlier.id;
-        frame.is_fin() && (has_its_id || has_come_further)
+        has_its_id || has_come_further
     }
 }
 
