@@ -4,7 +4,7 @@ use analysis::report::{Cure, Kind};
 
 use crate::{
     short,
-    tape::{ACK, Client, FIN, Server, Shot, Tape, shot},
+    tape::{ACK, Client, FIN, SYN, Server, Shot, Tape, shot},
 };
 
 fn kb(mut tape: Tape) -> Tape {
@@ -108,6 +108,9 @@ fn numbers_that_are_rewritten_on_the_way_leave_the_connection_out() {
     let mut tape = Tape::v4();
     // As captured on both sides of a firewall that gives the client other numbers.
     for (id, from) in [
+        (7, shot(Client, 0.0, SYN, 0, 0, 0)),
+        (8, shot(Server, 1.0, SYN | ACK, 0, 1, 0)),
+        (9, shot(Client, 2.0, ACK, 1, 1, 0)),
         (1, shot(Client, 5.0, FIN | ACK, 101, 1, 0)),
         (2, shot(Server, 9.0, FIN | ACK, 1, 102, 0)),
         (3, shot(Client, 10.0, ACK, 102, 2, 0)),
@@ -128,4 +131,5 @@ fn numbers_that_are_rewritten_on_the_way_leave_the_connection_out() {
     let report = tape.analyze().report;
     assert_eq!(short(&report), []);
     assert_eq!((report.renumbered_connections, report.connections), (1, 1));
+    assert_eq!(report.one_sided_connections, 0);
 }

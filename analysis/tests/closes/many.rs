@@ -231,7 +231,9 @@ fn what_is_skipped_at_the_link_layer_is_counted_as_what_is_skipped_behind_it() {
 #[test]
 fn a_selection_has_the_packets_of_the_findings_connections_and_no_others() {
     let mut again = faulty("10.0.0.2:1000");
-    again.shoot(&shot(Client, 20.0, SYN, 90_000, 0, 0));
+    again
+        .shoot(&shot(Client, 20.0, SYN, 90_000, 0, 0))
+        .shoot(&shot(Server, 20.1, RST | ACK, 0, 90_001, 0));
     let mut correct = Tape::between("10.0.0.1:1000", "192.0.2.1:80");
     correct.open().fins().ack(10.0);
     correct.then(&again).then(&faulty("10.0.0.2:1000"));
@@ -250,6 +252,6 @@ fn a_selection_has_the_packets_of_the_findings_connections_and_no_others() {
         .filter(|packet| selection.has(packet))
         .map(|packet| packet.number)
         .collect();
-    assert_eq!(selected, (12..=23).chain(25..=36).collect::<Vec<_>>());
-    assert!(selection.is_past(37) && !selection.is_past(36));
+    assert_eq!(selected, (12..=23).chain(26..=37).collect::<Vec<_>>());
+    assert!(selection.is_past(38) && !selection.is_past(37));
 }
