@@ -53,6 +53,10 @@ pub struct Analysis {
     pub spans: Vec<Span>,
 }
 
+/// For so long connections are remembered in any case that are not closed: those that are not even
+/// closing are none that the filter forgets.
+const IDLE: Duration = Duration::from_hours(1);
+
 /// Follows one capture.
 pub struct Analyzer {
     policy: Policy,
@@ -100,7 +104,7 @@ impl Analyzer {
             policy: options.policy(),
             filter: options.filter.clone(),
             connections: Connections::new(Lifetimes {
-                open: options.half_closed_lifetime,
+                open: options.half_closed_lifetime.max(IDLE),
                 closed: options.closed_lifetime,
             }),
             findings: Findings::new(options.most_findings),
@@ -261,7 +265,7 @@ impl Analyzer {
             Event::Reused => {
                 report.connections += 1;
                 connection.first_frame = at.frame;
-                closing.span = None;
+                closing.begin_anew();
             }
             Event::Unsolicited(unsolicited) => {
                 match unsolicited.kind {

@@ -65,7 +65,8 @@ pub(crate) enum Event {
     Closed,
     /// The server's FIN did not acknowledge the client's.
     Crossed,
-    /// The flow was made anew, over one that was Closed: its port was used again.
+    /// The flow was made anew, over one that was Closed, or behind one with findings that is forgotten:
+    /// its port was used again.
     Reused,
     Unsolicited(Unsolicited),
     /// The server asked for it.
@@ -103,6 +104,12 @@ impl Closing {
     /// Whether nothing is known of it any more.
     pub(crate) fn is_forgotten(&self) -> bool {
         self.judge.is_forgotten()
+    }
+
+    /// What was found so far is of an earlier connection.
+    pub(crate) fn begin_anew(&mut self) {
+        self.has_findings = false;
+        self.span = None;
     }
 
     /// Whether the frame was captured before.

@@ -129,9 +129,10 @@ impl Connection {
         };
     }
 
-    /// Whether a SYN of `end` opens another connection than the one that is known.
+    /// Whether a SYN of `end` opens another connection than the one that is known. As long as there
+    /// was nothing but SYNs it is the same attempt, or a copy whose numbers were rewritten.
     pub(crate) fn is_another(&self, end: End, segment: &Segment) -> bool {
-        self.initial[end.index()] != Some(segment.seq)
+        !self.is_opening && self.initial[end.index()] != Some(segment.seq)
     }
 
     /// Whether a RST is its first, and comes before its close was complete.

@@ -4,7 +4,7 @@
 //! IP ID, where the sender counts it; else the TTL and the time, where other frames of the
 //! same direction that nobody sends twice so quickly have copies, too.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use filter_common::{
     Flags, Segment, SeqNum,
@@ -13,9 +13,12 @@ use filter_common::{
 
 use crate::capture::Time;
 
-/// How many frames of a direction are remembered: a mirror or a router may hand over a batch
-/// before the same batch again.
+/// How many frames of a direction are remembered, however old: a mirror or a router may hand over a
+/// batch before the same batch again.
 const REMEMBERED: usize = 8;
+/// How many are, as long as they may have copies: between two places of capture there may be many on
+/// the way.
+const MOST: usize = 64;
 /// The longest way from one point of capture to another, with full queues between them.
 pub(crate) const LONGEST: Duration = Duration::from_secs(2);
 /// What nobody needs to send the same segment again; between two ports of a mirror it takes less.
@@ -73,16 +76,16 @@ enum Ids {
 /// The frames of one direction of a closing connection.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Side {
-    /// The latest frames, in a ring; gone when they are too old to have copies.
-    ring: Option<Box<[Sighting; REMEMBERED]>>,
-    /// Frames since the ring is there.
-    seen: u32,
+    /// The latest frames; gone when they are too old to have copies.
+    remembered: VecDeque<Sighting>,
+    /// The most that was acknowledged.
+    acked: SeqNum,
     has_sent: bool,
     last_id: u16,
     ids: Ids,
     share: Share,
-    /// By how much the TTL of a copy was less.
-    hops: Option<u8>,
+    /// By how much the TTLs of copies were others: a bit for each difference.
+    hops: u64,
 }
 
 impl Sighting {
@@ -127,6 +130,15 @@ impl Sighting {
         self.seq == other.seq && self.ack == other.ack
     }
 
+    fn is_fin(&self) -> bool {
+        Flags::from_header(self.flags).finishes()
+    }
+
+    /// How many hops are between the two; which was captured first does not matter.
+    fn hops_to(&self, other: &Self) -> u8 {
+        self.hops.abs_diff(other.hops)
+    }
+
     fn apart(&self, other: &Self) -> Duration {
         Duration::from_nanos(self.time.0.abs_diff(other.time.0))
     }
@@ -161,20 +173,24 @@ impl Side {
     /// Takes note of a frame. `all` is what is known of the whole capture.
     pub(crate) fn see(&mut self, frame: Sighting, all: &mut Share) -> Seen {
         let mut is_copy = false;
-        let mut hops = None;
-        let seen = self.seen as usize;
-        let ring = self.ring.iter().flat_map(|ring| ring.iter());
-        for earlier in ring.take(seen) {
-            if !earlier.is_like(&frame) || earlier.apart(&frame) > LONGEST {
+        let mut hops = 0;
+        let is_fin = frame.is_fin();
+        for earlier in &self.remembered {
+            let has_numbers = earlier.has_numbers_of(&frame);
+            // Most differ in them.
+            if !(has_numbers || is_fin)
+                || !earlier.is_like(&frame)
+                || earlier.apart(&frame) > LONGEST
+            {
                 continue;
             }
-            if !earlier.has_numbers_of(&frame) {
+            if !has_numbers {
                 if self.is_renumbered(earlier, &frame) {
                     return Seen::Renumbered;
                 }
             } else if earlier.options == frame.options && self.is_same(earlier, &frame, *all) {
                 is_copy = true;
-                hops = Some(earlier.hops.wrapping_sub(frame.hops));
+                hops |= bit(earlier.hops_to(&frame));
             }
         }
         if frame.is_bearing {
@@ -182,7 +198,7 @@ impl Side {
             all.count(is_copy);
         }
         if is_copy {
-            self.hops = hops.filter(|hops| *hops != 0).or(self.hops);
+            self.hops |= hops;
             return Seen::Copy;
         }
         if self.has_sent && self.ids != Ids::Counted {
@@ -192,18 +208,40 @@ impl Side {
                 Ids::Counted
             };
         }
+        self.remember(frame);
         self.has_sent = true;
         self.last_id = frame.id;
-        let ring = self.ring.get_or_insert_default();
-        ring[seen % REMEMBERED] = frame;
-        self.seen = self.seen.wrapping_add(1);
         Seen::New
+    }
+
+    fn remember(&mut self, frame: Sighting) {
+        if Flags::from_header(frame.flags).any(Flags::ACK) {
+            let is_late = self.has_sent && frame.ack.precedes(self.acked);
+            // Nothing depends on how often it comes. Where too many are on the way, it is a copy, and
+            // must not displace what still may have one.
+            if is_late && !frame.is_bearing {
+                return;
+            }
+            // A FIN may be that of another connection.
+            if !is_late || frame.is_fin() {
+                self.acked = frame.ack;
+            }
+        }
+        if self.remembered.capacity() == 0 {
+            self.remembered.reserve_exact(REMEMBERED);
+        }
+        let known = self.remembered.len();
+        let oldest = self.remembered.front();
+        let is_over = oldest.is_some_and(|oldest| oldest.apart(&frame) > LONGEST);
+        if known == MOST || known >= REMEMBERED && is_over {
+            self.remembered.pop_front();
+        }
+        self.remembered.push_back(frame);
     }
 
     /// Forgets all frames, when none can have a copy any more: [`LONGEST`] after the last one.
     pub(crate) fn settle(&mut self) {
-        self.ring = None;
-        self.seen = 0;
+        self.remembered = VecDeque::new();
     }
 
     /// Of two frames whose segments are the same.
@@ -212,7 +250,7 @@ impl Side {
             return false;
         }
         let is_quick = earlier.apart(frame) <= QUICK;
-        let hops = earlier.hops.wrapping_sub(frame.hops);
+        let hops = earlier.hops_to(frame);
         if frame.id != 0 {
             match self.ids {
                 Ids::Counted => return true,
@@ -224,7 +262,7 @@ impl Side {
             // What was sent twice has come the same way twice.
             0 if frame.is_bearing => is_quick,
             0 => is_quick && self.is_copied(all),
-            hops => frame.is_bearing || self.hops == Some(hops),
+            hops => frame.is_bearing || self.hops & bit(hops) != 0,
         }
     }
 
@@ -235,157 +273,19 @@ impl Side {
         here.or_else(|| all.is_most(LEAST)).unwrap_or(false)
     }
 
-    /// Of two frames that are alike but for their numbers. Only of a FIN, of which a direction has
+    /// Of two FINs that are alike but for their numbers. Only of these, of which a direction has
     /// one: some network adapters give all segments of a burst the same ID.
     fn is_renumbered(&self, earlier: &Sighting, frame: &Sighting) -> bool {
-        let is_fin = Flags::from_header(frame.flags).finishes();
         let has_its_id = frame.id != 0 && frame.id == earlier.id && self.ids == Ids::Counted;
         let has_come_further = frame.hops != earlier.hops && frame.id == earlier.id;
-        is_fin && (has_its_id || has_come_further)
+        has_its_id || has_come_further
     }
+}
+
+/// Of a difference of TTLs. Paths are not so long that one would have none.
+fn bit(hops: u8) -> u64 {
+    1_u64.checked_shl(hops.into()).unwrap_or_default()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Microseconds, IP ID, TTL.
-    type At = (u64, u16, u8);
-
-    fn ack((micros, id, hops): At) -> Sighting {
-        Sighting {
-            time: Time(1_000_000_000 + micros * 1000),
-            seq: SeqNum(1000),
-            ack: SeqNum(2000),
-            flags: Flags::ACK.bits(),
-            window: 8760,
-            id,
-            hops,
-            ..Sighting::default()
-        }
-    }
-
-    fn fin(at: At) -> Sighting {
-        Sighting {
-            seq: SeqNum(999),
-            flags: Flags::FIN.with(Flags::ACK).bits(),
-            is_bearing: true,
-            ..ack(at)
-        }
-    }
-
-    fn seen(frames: &[Sighting]) -> Vec<Seen> {
-        let (mut side, mut all) = (Side::default(), Share::default());
-        let frames = frames.iter();
-        frames.map(|frame| side.see(*frame, &mut all)).collect()
-    }
-
-    const NEW: Seen = Seen::New;
-    const COPY: Seen = Seen::Copy;
-
-    #[test]
-    fn the_same_id_where_ids_are_counted_is_a_copy() {
-        let frames = [
-            fin((0, 7, 128)),
-            ack((1000, 8, 128)),
-            ack((1050, 8, 128)),
-            ack((1090, 8, 127)),
-        ];
-        assert_eq!(seen(&frames), [NEW, NEW, COPY, COPY]);
-    }
-
-    #[test]
-    fn another_id_is_another_ack_however_soon() {
-        let frames = [fin((0, 7, 128)), ack((1000, 8, 128)), ack((1001, 9, 128))];
-        assert_eq!(seen(&frames), [NEW, NEW, NEW]);
-    }
-
-    #[test]
-    fn an_id_that_never_changes_tells_nothing() {
-        let frames = [fin((0, 7, 64)), ack((1000, 7, 64)), ack((1001, 7, 64))];
-        assert_eq!(seen(&frames), [NEW, NEW, NEW]);
-    }
-
-    #[test]
-    fn without_ids_an_ack_is_a_copy_only_where_other_frames_have_copies() {
-        let alone = [fin((0, 0, 64)), ack((1000, 0, 64)), ack((1002, 0, 64))];
-        assert_eq!(seen(&alone), [NEW, NEW, NEW]);
-        let mirrored = [
-            fin((0, 0, 64)),
-            fin((2, 0, 64)),
-            ack((1000, 0, 64)),
-            ack((1002, 0, 64)),
-            ack((201_000, 0, 64)),
-            ack((201_002, 0, 64)),
-        ];
-        assert_eq!(seen(&mirrored), [NEW, COPY, NEW, COPY, NEW, COPY]);
-    }
-
-    #[test]
-    fn without_ids_another_ttl_is_a_copy_only_where_a_copy_was_so_much_further_on_its_way() {
-        let unknown = [fin((0, 0, 64)), ack((1000, 0, 64)), ack((1002, 0, 63))];
-        assert_eq!(seen(&unknown), [NEW, NEW, NEW]);
-        let forwarded = [
-            fin((0, 0, 64)),
-            fin((40_000, 0, 63)),
-            ack((100_000, 0, 64)),
-            ack((140_000, 0, 63)),
-        ];
-        assert_eq!(seen(&forwarded), [NEW, COPY, NEW, COPY]);
-    }
-
-    #[test]
-    fn a_direction_of_which_nothing_is_known_is_as_the_rest_of_the_capture() {
-        let mut all = Share {
-            frames: 10,
-            copies: 9,
-        };
-        let mut side = Side::default();
-        assert_eq!(side.see(ack((0, 0, 64)), &mut all), NEW);
-        assert_eq!(side.see(ack((2, 0, 64)), &mut all), COPY);
-    }
-
-    #[test]
-    fn a_batch_that_comes_twice_is_a_batch_of_copies() {
-        let burst: Vec<_> = (0..6)
-            .map(|n| Sighting {
-                seq: SeqNum(n * 100),
-                payload: 100,
-                is_bearing: true,
-                ..ack((u64::from(n), 0, 64))
-            })
-            .collect();
-        let again = burst.iter().map(|frame| Sighting {
-            time: Time(frame.time.0 + 50_000),
-            ..*frame
-        });
-        let both: Vec<_> = burst.iter().copied().chain(again).collect();
-        assert_eq!(seen(&both), [[NEW; 6], [COPY; 6]].concat());
-    }
-
-    #[test]
-    fn a_fin_with_other_numbers_and_the_same_id_was_renumbered() {
-        let other = Sighting {
-            seq: SeqNum(77_000),
-            ..fin((3, 8, 127))
-        };
-        let frames = [ack((0, 7, 128)), fin((1, 8, 128)), other];
-        assert_eq!(seen(&frames), [NEW, NEW, Seen::Renumbered]);
-        let reused = Sighting {
-            seq: SeqNum(77_000),
-            ..fin((3, 9, 128))
-        };
-        let frames = [ack((0, 7, 128)), fin((1, 8, 128)), reused];
-        assert_eq!(seen(&frames), [NEW, NEW, NEW]);
-    }
-
-    #[test]
-    fn other_timestamps_are_another_ack() {
-        let second = Sighting {
-            options: 2,
-            ..ack((1002, 0, 64))
-        };
-        let frames = [fin((0, 0, 64)), fin((2, 0, 64)), ack((1000, 0, 64)), second];
-        assert_eq!(seen(&frames), [NEW, COPY, NEW, NEW]);
-    }
-}
+mod tests;

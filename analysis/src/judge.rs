@@ -26,6 +26,8 @@ pub(crate) struct Judge {
     courses: [Course; 2],
     /// Who sent its FIN first.
     first: End,
+    /// There has been a flow.
+    has_begun: bool,
 }
 
 /// What has come so far.
@@ -61,6 +63,7 @@ impl Judge {
             flows: [None; 2],
             courses: Default::default(),
             first,
+            has_begun: false,
         }
     }
 
@@ -115,11 +118,18 @@ impl Judge {
         {
             return judged;
         }
+        // What is forgotten is kept where there are findings, for what may follow.
+        let is_behind = self.has_begun && self.is_forgotten();
         let decision = decide(before, direction, segment, now, policy);
         decision.change.apply(&mut self.flows[client.index()]);
         judged.reason = decision.reason;
         let after = self.flows[client.index()];
+        self.has_begun |= after.is_some();
         judged.event = match (direction, before) {
+            (_, None) if is_behind && after.is_some() => {
+                self.courses = Default::default();
+                Event::Reused
+            }
             (_, None) => Event::None,
             (Direction::FromClient, Some(flow)) => {
                 self.of_client(client, &flow, after, segment, decision.reason, at)
@@ -167,6 +177,10 @@ impl Judge {
             return Event::None;
         }
         if !is_unsolicited(before, segment, reason) {
+            // What is no pure ACK counts there, too, if it acknowledges Fs.
+            if was_closed && after.is_some_and(|after| after.client.at != before.client.at) {
+                course.last_ack = time;
+            }
             return Event::None;
         }
         let unsolicited = Unsolicited {

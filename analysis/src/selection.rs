@@ -12,7 +12,8 @@ use crate::{
 /// The packets of some connections.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// First and last frames, by the key of either direction.
+    /// First and last frames, by the key of either direction; in order, and none within another, as a
+    /// connection begins when the one before it with these ports is over.
     spans: HashMap<FlowKey, Vec<(u64, u64)>>,
     last: u64,
 }
@@ -52,8 +53,9 @@ impl Selection {
         });
         let spans = key.and_then(|key| self.spans.get(&key));
         spans.is_some_and(|spans| {
-            let mut spans = spans.iter();
-            spans.any(|(first, last)| (first..=last).contains(&&packet.number))
+            let begun = spans.partition_point(|(first, _)| *first <= packet.number);
+            let latest = spans[..begun].last();
+            latest.is_some_and(|(_, last)| packet.number <= *last)
         })
     }
 

@@ -125,6 +125,12 @@ pub enum Fault {
         /// Interfaces described before it.
         described: usize,
     },
+    /// A section that describes more interfaces than there is memory for.
+    #[error("a section that describes more than {most} interfaces")]
+    Interfaces {
+        /// How many are taken.
+        most: usize,
+    },
     /// The file, or what compressed it, gave up.
     #[error("it cannot be read on: {0}")]
     Read(#[source] io::Error),

@@ -19,6 +19,8 @@ use super::{
 
 /// What Wireshark takes, too.
 const MOST_BLOCK: usize = 1 << 24;
+/// Interfaces of a section: no more than the older packet block can name.
+const MOST_INTERFACES: usize = 1 << 16;
 /// Type, length, and the length again.
 const LEAST_BLOCK: usize = 12;
 /// Where a block's length is, and a section's byte order.
@@ -218,6 +220,11 @@ impl PcapNg {
         // All of the block is there, so that what is incomplete is in it.
         match parse(block) {
             Ok((_, Block::SectionHeader(section))) => self.section(&section),
+            Ok((_, Block::InterfaceDescription(_))) if self.interfaces.len() == MOST_INTERFACES => {
+                Err(Fault::Interfaces {
+                    most: MOST_INTERFACES,
+                })
+            }
             Ok((_, Block::InterfaceDescription(interface))) => {
                 self.interfaces.push(self.described(&interface));
                 Ok(())

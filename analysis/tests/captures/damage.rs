@@ -254,6 +254,24 @@ fn a_packet_as_long_as_any_is_read() {
     assert_eq!(captured.collect::<Vec<_>>(), [262_144, 262_144, 60]);
 }
 
+/// Else a few thousand octets of zstd would fill the memory.
+#[test]
+fn a_section_does_not_describe_more_interfaces_than_there_is_room_for() {
+    let interface = LITTLE.interface(0, 6, 0);
+    let mut octets = LITTLE.section();
+    let at = octets.len() + (interface.len() << 16);
+    octets.extend(interface.repeat(1 << 16));
+    octets.extend(LITTLE.packet(0xffff, 7, &frames()[0]));
+    assert!(matches!(read(&octets), Ok((rows, None)) if rows.len() == 1));
+    octets.truncate(at);
+    octets.extend(interface);
+    let said = said(&octets).1;
+    assert_eq!(
+        said,
+        format!("a section that describes more than 65536 interfaces, at octet {at}")
+    );
+}
+
 #[test]
 fn a_broken_stream_of_gzip_or_zstd_ends_with_one_line() {
     let octets = pcap(1, &vec![frames(); 200].concat());

@@ -4,7 +4,7 @@ use analysis::report::{Cure, Kind};
 
 use crate::{
     short,
-    tape::{ACK, Client, FIN, Server, Shot, Tape, shot},
+    tape::{ACK, Client, FIN, SYN, Server, Shot, Tape, shot},
 };
 
 fn kb(mut tape: Tape) -> Tape {
@@ -65,6 +65,27 @@ fn copies_of_one_direction_only_are_copies() {
     }
 }
 
+/// Between two places of capture, 40 segments are on the way.
+#[test]
+fn copies_that_come_many_frames_later_are_copies() {
+    let mut tape = Tape::v4();
+    tape.open().shoot(&shot(Client, 5.0, FIN | ACK, 101, 1, 0));
+    let mut end = 1;
+    for at in 0..100 {
+        let at = f64::from(10 + at);
+        tape.shoot(&shot(Server, at, ACK, end, 102, 500));
+        end += 500;
+        tape.shoot(&shot(Client, at + 0.5, ACK, 102, end, 0));
+    }
+    tape.shoot(&shot(Server, 110.0, FIN | ACK, end, 102, 0))
+        .shoot(&shot(Client, 110.5, ACK, 102, end + 1, 0));
+    let report = tape.copied(Client, 40.0, 1).sorted().analyze().report;
+    assert_eq!(short(&report), []);
+    tape.shoot(&shot(Client, 310.5, ACK, 102, end + 1, 0));
+    let report = tape.copied(Server, 40.0, 1).sorted().analyze().report;
+    assert_eq!((report.spurious_acks, report.reacks_elicited), (1, 0));
+}
+
 #[test]
 fn a_second_ack_right_behind_the_first_is_no_copy() {
     // By its ID; without IDs as no other frame has a copy.
@@ -87,6 +108,9 @@ fn numbers_that_are_rewritten_on_the_way_leave_the_connection_out() {
     let mut tape = Tape::v4();
     // As captured on both sides of a firewall that gives the client other numbers.
     for (id, from) in [
+        (7, shot(Client, 0.0, SYN, 0, 0, 0)),
+        (8, shot(Server, 1.0, SYN | ACK, 0, 1, 0)),
+        (9, shot(Client, 2.0, ACK, 1, 1, 0)),
         (1, shot(Client, 5.0, FIN | ACK, 101, 1, 0)),
         (2, shot(Server, 9.0, FIN | ACK, 1, 102, 0)),
         (3, shot(Client, 10.0, ACK, 102, 2, 0)),
@@ -107,4 +131,5 @@ fn numbers_that_are_rewritten_on_the_way_leave_the_connection_out() {
     let report = tape.analyze().report;
     assert_eq!(short(&report), []);
     assert_eq!((report.renumbered_connections, report.connections), (1, 1));
+    assert_eq!(report.one_sided_connections, 0);
 }

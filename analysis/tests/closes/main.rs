@@ -115,6 +115,19 @@ fn an_ack_later_than_the_window_is_found_and_only_r2_cures_its_reset() {
 }
 
 #[test]
+fn what_is_no_pure_ack_begins_the_window_anew_in_what_is_told_too() {
+    let mut tape = Tape::closed();
+    tape.shoot(&shot(Client, 600.0, PSH | ACK, 102, 502, 0))
+        .ack(900.0);
+    let report = tape.analyze().report;
+    assert_eq!(
+        short(&report),
+        [(SPURIOUS, 13, "spurious_ack", None, Cure::R1)]
+    );
+    assert_eq!(micros(report.findings[0].seconds_after_ack), 300_000);
+}
+
+#[test]
 fn acks_beyond_the_budget_are_found() {
     let mut tape = Tape::closed();
     tape.ack(20.0).ack(30.0).ack(40.0).ack(50.0).reset(60.0);

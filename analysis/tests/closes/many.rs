@@ -1,6 +1,6 @@
 //! Many connections: what is counted of whom, and what is kept.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use analysis::{
     Filter, Options, Selection,
@@ -8,7 +8,7 @@ use analysis::{
     report::Report,
 };
 
-use crate::tape::{ACK, Client, FIN, SYN, Server, Tape, options, shot};
+use crate::tape::{ACK, Client, FIN, RST, SYN, Server, Tape, options, shot};
 
 fn faulty(client: &str) -> Tape {
     let mut tape = Tape::between(client, "192.0.2.1:80");
@@ -72,6 +72,43 @@ fn findings_beyond_what_is_kept_are_counted() {
     assert_eq!((spurious_acks, resets_after_spurious_ack), (4, 2));
     assert_eq!(hosts[0].resets, 2);
     assert_eq!(analysis.spans.len(), 1);
+}
+
+/// Neither time does its SYN tell: nothing of the handshake is there, or there was a RST before.
+#[test]
+fn connections_that_use_a_port_again_without_syn_are_counted_each() {
+    let reset = shot(Client, 212.0, RST, 102, 0, 0);
+    for (skipped, between) in [(3, None), (1, None), (3, Some(reset))] {
+        let mut tape = faulty("10.0.0.2:1025");
+        tape.reset(211.0);
+        if let Some(between) = &between {
+            tape.shoot(between);
+        }
+        let mut second = Tape::v4();
+        second.initial = [5_000_000, 9_000_000];
+        second.ids = Some([300, 20_000]);
+        second.open().skip(skipped).fins().ack(10.0).ack(210.0);
+        let analysis = tape.then(&second).analyze();
+        let report = analysis.report;
+        assert_eq!((report.connections, report.closed), (2, 2));
+        assert_eq!(report.hosts[0].connections, 2);
+        let [first, second] = &analysis.spans[..] else {
+            panic!("{:?}", analysis.spans)
+        };
+        assert!(first.last < second.first);
+    }
+}
+
+#[test]
+fn a_connection_that_was_idle_is_no_other_whatever_half_closed_ones_live() {
+    let mut tape = Tape::v4();
+    tape.open().shoot(&shot(Client, 60_000.0, ACK, 101, 1, 10));
+    let short = Options {
+        half_closed_lifetime: Duration::from_secs(10),
+        ..options()
+    };
+    let report = tape.analyze_with(&short).report;
+    assert_eq!((report.connections, report.one_sided_connections), (1, 0));
 }
 
 #[test]
@@ -194,10 +231,12 @@ fn what_is_skipped_at_the_link_layer_is_counted_as_what_is_skipped_behind_it() {
 #[test]
 fn a_selection_has_the_packets_of_the_findings_connections_and_no_others() {
     let mut again = faulty("10.0.0.2:1000");
-    again.shoot(&shot(Client, 20.0, SYN, 90_000, 0, 0));
+    again
+        .shoot(&shot(Client, 20.0, SYN, 90_000, 0, 0))
+        .shoot(&shot(Server, 20.1, RST | ACK, 0, 90_001, 0));
     let mut correct = Tape::between("10.0.0.1:1000", "192.0.2.1:80");
     correct.open().fins().ack(10.0);
-    correct.then(&again);
+    correct.then(&again).then(&faulty("10.0.0.2:1000"));
     let spans = correct.analyze().spans;
     let selection = Selection::new(&spans);
     let numbers = (1..).zip(correct.frames());
@@ -213,6 +252,6 @@ fn a_selection_has_the_packets_of_the_findings_connections_and_no_others() {
         .filter(|packet| selection.has(packet))
         .map(|packet| packet.number)
         .collect();
-    assert_eq!(selected, (12..=23).collect::<Vec<_>>());
-    assert!(selection.is_past(24) && !selection.is_past(23));
+    assert_eq!(selected, (12..=23).chain(26..=37).collect::<Vec<_>>());
+    assert!(selection.is_past(38) && !selection.is_past(37));
 }

@@ -263,6 +263,12 @@ impl Tape {
         copied
     }
 
+    /// As if it had been captured so: by time.
+    pub(crate) fn sorted(mut self) -> Self {
+        self.frames.sort_by_key(|(time, _)| *time);
+        self
+    }
+
     pub(crate) fn analyze(&self) -> Analysis {
         self.analyze_with(&options())
     }
