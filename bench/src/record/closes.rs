@@ -302,27 +302,32 @@ fn crossing(file: &Path) -> Result<()> {
 }
 
 fn server_first(stage: &mut Stage) -> Result<()> {
-    close_server_first(stage)?;
+    stage.connect()?;
+    stage.request()?;
+    stage.respond()?;
+    stage.close_server();
+    answer_and_acknowledge_again(stage)?;
     stage.client.hear_nothing()
 }
 
 fn without_time_wait(stage: &mut Stage) -> Result<()> {
     let server = &stage.topology.server;
     server.sysctl("ipv4/tcp_max_tw_buckets", "0")?;
-    close_server_first(stage)?;
-    stage.receive_reset()
-}
-
-/// The client's FIN answers the server's; it acknowledges that once more.
-fn close_server_first(stage: &mut Stage) -> Result<()> {
     stage.connect()?;
     stage.request()?;
     stage.respond()?;
-    stage.close_server();
+    // While the application has it, the socket is there for the client's FIN.
+    stage.half_close_server()?;
+    answer_and_acknowledge_again(stage)?;
+    stage.receive_reset()
+}
+
+/// The client's FIN answers the server's, which it acknowledges once more.
+fn answer_and_acknowledge_again(stage: &mut Stage) -> Result<()> {
     stage.receive_fin()?;
     stage.client.acknowledge()?;
     stage.client.finish()?;
     stage.receive_ack()?;
     thread::sleep(DELAYED_ACK);
-    stage.client.acknowledge()?
+    stage.client.acknowledge()
 }

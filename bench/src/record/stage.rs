@@ -4,7 +4,7 @@
 use std::{
     fs::File,
     io::{Read as _, Write as _},
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     process::{Command, Stdio},
     thread,
     time::Duration,
@@ -163,6 +163,11 @@ impl Stage {
     /// The server's application closes: nothing is waited for.
     pub(super) fn close_server(&mut self) {
         self.accepted = None;
+    }
+
+    /// The server's application closes its half: nothing is waited for.
+    pub(super) fn half_close_server(&mut self) -> Result<()> {
+        Ok(self.application()?.shutdown(Shutdown::Write)?)
     }
 
     /// The server's FIN, for the first time or once more: 1 segment.

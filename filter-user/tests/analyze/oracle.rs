@@ -3,7 +3,10 @@
 //! No code of the filter or of the analysis: of each close there are lists of what was said, and
 //! each question is answered by looking through them.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+};
 
 use crate::{
     expected::{Figures, Finding},
@@ -97,7 +100,8 @@ pub(crate) fn behind_client_resets(rows: &[Row]) -> u64 {
     behind
 }
 
-/// The connections between two ends: a SYN with a new number begins another.
+/// The connections between two ends: a SYN with a new number begins another, if anything but SYNs
+/// was there before.
 fn connections<'a, 'b>(rows: &'a [&'b Row]) -> Vec<&'a [&'b Row]> {
     let mut starts = vec![0];
     for (at, row) in rows.iter().enumerate().skip(1) {
@@ -106,7 +110,8 @@ fn connections<'a, 'b>(rows: &'a [&'b Row]) -> Vec<&'a [&'b Row]> {
             .iter()
             .filter(|known| known.has(SYN) && known.source == row.source);
         let is_repeated = syns.any(|known| known.seq == row.seq);
-        if row.has(SYN) && !row.has(ACK) && !is_repeated {
+        let has_opened = known.iter().any(|known| !known.has(SYN));
+        if row.has(SYN) && !row.has(ACK) && !is_repeated && has_opened {
             starts.push(at);
         }
     }
@@ -165,19 +170,24 @@ fn without_copies<'a>(closes: &[&[&'a Row]], figures: &mut Figures) -> Vec<Vec<&
 #[derive(Default)]
 struct Seen<'a> {
     kept: Vec<&'a Row>,
-    /// Those that were captured before, and by how much their TTL was less.
+    /// Of these, those that may have copies.
+    remembered: Vec<&'a Row>,
+    /// Those that were captured before, and how many hops away.
     copies: Vec<(&'a Row, u8)>,
+    /// What each side has acknowledged.
+    acked: HashMap<SocketAddr, u32>,
 }
 
 impl<'a> Seen<'a> {
     /// `is_mirrored`: the whole capture seems to be.
     fn is_copy(&mut self, row: &'a Row, is_mirrored: bool) -> bool {
-        let here = self.kept.iter().filter(|other| other.source == row.source);
+        let is_of_side = |other: &&&Row| other.source == row.source;
         let copies = self
             .copies
             .iter()
             .filter(|(copy, _)| copy.source == row.source);
-        let bearing = here.clone().filter(|row| row.bears()).count();
+        let bearing = self.kept.iter().filter(is_of_side);
+        let bearing = bearing.filter(|row| row.bears()).count();
         let doubled = copies.clone().filter(|(copy, _)| copy.bears()).count();
         let is_mirrored = if bearing > 0 {
             2 * doubled >= bearing
@@ -185,12 +195,12 @@ impl<'a> Seen<'a> {
             is_mirrored
         };
         // What is long ago was sent again.
-        let recent = here.rev().take(8);
+        let recent = self.remembered.iter().filter(is_of_side).rev().take(64);
         let twin = recent
             .filter(|other| (row.time - other.time).abs() <= 2000 * MILLISECOND)
             .find(|other| {
                 let is_soon = (row.time - other.time).abs() <= 5 * MILLISECOND;
-                let way = other.hops.wrapping_sub(row.hops);
+                let way = other.hops.abs_diff(row.hops);
                 let is_copy = match (row.id, way) {
                     (1.., _) => true,
                     (0, 0) => is_soon && (row.bears() || is_mirrored),
@@ -198,12 +208,29 @@ impl<'a> Seen<'a> {
                 };
                 other.is_twin(row) && is_copy
             });
-        let way = twin.map(|twin| twin.hops.wrapping_sub(row.hops));
+        let way = twin.map(|twin| twin.hops.abs_diff(row.hops));
         match way {
             Some(way) => self.copies.push((row, way)),
-            None => self.kept.push(row),
+            None => self.keep(row),
         }
         way.is_some()
+    }
+
+    /// What acknowledges less than its sender has already, and nothing else, matters to nobody,
+    /// however often it comes.
+    fn keep(&mut self, row: &'a Row) {
+        self.kept.push(row);
+        if row.has(ACK) {
+            let acked = self.acked.entry(row.source).or_insert(row.ack);
+            let is_late = row.ack.wrapping_sub(*acked).cast_signed() < 0;
+            if is_late && !row.bears() {
+                return;
+            }
+            if !is_late || row.finishes() {
+                *acked = row.ack;
+            }
+        }
+        self.remembered.push(row);
     }
 }
 
@@ -239,11 +266,42 @@ fn judge(rows: &[&Row], figures: &mut Figures) {
             figures.connections += u64::from(!said.answers.is_empty());
             return judge(&rest[at..], figures);
         }
+        if is_clients && row.flags == RST {
+            unserved(fin, &rest[..at], row, figures);
+        }
         if is_clients {
             said.by_client(fin, row, figures);
         } else {
             said.by_server(fin, row, figures);
         }
+    }
+}
+
+/// A reset of the side that closed first, and keeps nothing of the connection: the other side has
+/// acknowledged its FIN, has sent its own, and has then acknowledged the former once more, though
+/// nothing came in between.
+fn unserved(fin: &Row, rows: &[&Row], reset: &Row, figures: &mut Figures) {
+    let said: Vec<_> = rows.iter().rev().collect();
+    let Some((ack, before)) = said.split_first() else {
+        return;
+    };
+    let is_others = |row: &Row| row.source != fin.source;
+    let second = before.iter().find(|row| is_others(row) && row.finishes());
+    let answers = second.is_some_and(|second| second.ack == fin.end() && second.end() == ack.seq);
+    let asks = |row: &Row| row.len > 0 || row.has(FIN);
+    let since = before.iter().take_while(|row| !row.finishes());
+    let is_asked = since.filter(|row| !is_others(row)).any(|row| asks(row));
+    let is_drawn = ack.ack == fin.end() && ack.ack == reset.seq;
+    if answers && !is_asked && is_drawn && is_others(ack) && ack.is_pure_ack() {
+        figures.spurious_acks += 1;
+        figures.resets_after_spurious_ack += 1;
+        figures.findings.push(Finding {
+            client: ack.source.to_string(),
+            frame: ack.frame,
+            kind: "spurious".to_owned(),
+            reason: "closer".to_owned(),
+            reset_frame: Some(reset.frame),
+        });
     }
 }
 

@@ -234,7 +234,7 @@ fn findings_beyond_those_asked_for_are_counted() {
     assert_eq!(report["spurious_acks"], 3);
     let text = prints(&mut lastack(["--findings", "1"], &[&file]));
     assert!(
-        text.contains("\n2 more; --findings N lists them\n"),
+        text.contains("\n2 more findings; --findings N lists them\n"),
         "{text}"
     );
 }
