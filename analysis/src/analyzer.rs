@@ -259,7 +259,6 @@ impl Analyzer {
             Event::Reused => {
                 report.connections += 1;
                 connection.first_frame = at.frame;
-                closing.begin_anew();
             }
             Event::Unsolicited(unsolicited) => {
                 match unsolicited.kind {

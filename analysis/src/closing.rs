@@ -28,10 +28,10 @@ pub(crate) struct Closing {
     sides: [Side; 2],
     /// Of each flow.
     courses: [Course; 2],
+    /// Each end that has had a finding.
+    has_findings: [bool; 2],
     /// The second of its last frame.
     pub(crate) last: u64,
-    /// It has had a finding.
-    pub(crate) has_findings: bool,
     /// Where its frames are noted, if it has findings that are kept.
     pub(crate) span: Option<usize>,
 }
@@ -123,8 +123,8 @@ impl Closing {
             first,
             sides: Default::default(),
             courses: Default::default(),
+            has_findings: [false; 2],
             last: 0,
-            has_findings: false,
             span: None,
         }
     }
@@ -142,9 +142,11 @@ impl Closing {
     }
 
     /// What was found so far is of an earlier connection.
-    pub(crate) fn begin_anew(&mut self) {
-        self.has_findings = false;
+    fn begin_anew(&mut self) -> Event {
+        self.courses = Default::default();
+        self.has_findings = [false; 2];
         self.span = None;
+        Event::Reused
     }
 
     /// Whether the frame was captured before.
@@ -168,6 +170,7 @@ impl Closing {
         }
         let other = self.judge_as(self.first.other(), end, segment, at, policy);
         let is_other = likely.event == Event::None && other.event != Event::None
+            || other.event == Event::Reused
             || likely.reason == Reason::NoFlow;
         if is_other { other } else { likely }
     }
@@ -204,10 +207,7 @@ impl Closing {
         judged.reason = decision.reason;
         let after = self.flows[client.index()];
         judged.event = match (direction, before) {
-            (_, None) if is_forgotten && after.is_some() => {
-                self.courses = Default::default();
-                Event::Reused
-            }
+            (_, None) if is_forgotten && after.is_some() => self.begin_anew(),
             (_, None) => Event::None,
             (Direction::FromClient, Some(flow)) => {
                 self.of_client(client, &flow, after, segment, decision.reason, at)
@@ -247,8 +247,7 @@ impl Closing {
             return Event::Elicited;
         }
         if reason == Reason::FlowCreated && was_closed {
-            *course = Course::default();
-            return Event::Reused;
+            return self.begin_anew();
         }
         if after.is_none() {
             *course = Course::default();
@@ -321,6 +320,11 @@ impl Closing {
             return Event::ResetOfElicited;
         }
         Event::ResetOther
+    }
+
+    /// Takes note of a finding; tells whether it is the first of this client.
+    pub(crate) fn is_first_finding(&mut self, client: End) -> bool {
+        !mem::replace(&mut self.has_findings[client.index()], true)
     }
 
     /// Gives the last ACK that nothing asked for its place among the findings.
