@@ -21,6 +21,7 @@ use anyhow::{Context as _, anyhow, bail};
 
 pub use self::options::Arguments;
 use self::{
+    options::STDIN,
     options::is_stdin,
     pass::judge,
     text::{Asked, count},
@@ -54,6 +55,9 @@ enum Reader {
 /// Prints what is in a capture; fails then if it is damaged.
 fn analyze(arguments: &Arguments, file: &Path, is_first: &mut bool) -> anyhow::Result<Reader> {
     let name = named(file);
+    if file == Path::new(STDIN) && io::stdin().is_terminal() {
+        bail!("standard input is a terminal: name a file, or pipe a capture into it");
+    }
     for written in arguments.written() {
         output::refuse_same(file, written)?;
     }

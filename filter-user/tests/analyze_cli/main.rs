@@ -282,6 +282,17 @@ fn on_a_terminal_it_shows_how_far_it_is_and_takes_that_away() {
 }
 
 #[test]
+fn a_terminal_as_standard_input_is_told_of() {
+    let command = format!("{} analyze -", env!("CARGO_BIN_EXE_lastack"));
+    let mut script = Command::new("script");
+    script.args(["-qec", &command, "/dev/null"]);
+    let output = script.stdin(Stdio::null()).output().unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.contains("standard input is a terminal"), "{shown:?}");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
 fn who_reads_no_further_is_no_error() {
     let directory = Directory::new();
     let file = directory.write("site.pcapng", site().pcapng());
