@@ -21,7 +21,6 @@ use anyhow::{Context as _, anyhow, bail};
 
 pub use self::options::Arguments;
 use self::{
-    options::STDIN,
     options::is_stdin,
     pass::judge,
     text::{Asked, count},
@@ -55,7 +54,7 @@ enum Reader {
 /// Prints what is in a capture; fails then if it is damaged.
 fn analyze(arguments: &Arguments, file: &Path, is_first: &mut bool) -> anyhow::Result<Reader> {
     let name = named(file);
-    if file == Path::new(STDIN) && io::stdin().is_terminal() {
+    if is_stdin(file) && io::stdin().is_terminal() {
         bail!("standard input is a terminal: name a file, or pipe a capture into it");
     }
     for written in arguments.written() {
