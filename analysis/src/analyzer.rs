@@ -288,8 +288,9 @@ impl Analyzer {
                 report.redundant_acks += u64::from(unsolicited.kind == Kind::Redundant);
                 report.resets_after_spurious_ack += 1;
                 let endpoints = Endpoints::of(key, found.end.direction(*client));
+                let place = (closing.as_mut(), *client);
                 self.findings
-                    .unserved(endpoints, unsolicited, closing, connection.first_frame, at);
+                    .unserved(endpoints, unsolicited, place, connection.first_frame, at);
             }
             Event::ResetOfElicited => report.resets_after_elicited_ack += 1,
             Event::ResetOther => report.resets_other += 1,

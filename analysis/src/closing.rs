@@ -1,5 +1,7 @@
 //! The close of one connection: its frames, each once, and what they are judged.
 
+use std::mem;
+
 use filter_common::{Closer, Direction, Policy, Reason, Segment};
 
 use crate::{
@@ -20,8 +22,8 @@ pub(crate) struct Closing {
     sides: [Side; 2],
     /// The second of its last frame.
     pub(crate) last: u64,
-    /// It has had a finding.
-    pub(crate) has_findings: bool,
+    /// Each end that has had a finding.
+    has_findings: [bool; 2],
     /// Where its frames are noted, if it has findings that are kept.
     pub(crate) span: Option<usize>,
 }
@@ -91,7 +93,7 @@ impl Closing {
             either: is_narrow.then(|| Box::new(Judge::new(first))),
             sides: Default::default(),
             last: 0,
-            has_findings: false,
+            has_findings: [false; 2],
             span: None,
         }
     }
@@ -108,7 +110,7 @@ impl Closing {
 
     /// What was found so far is of an earlier connection.
     pub(crate) fn begin_anew(&mut self) {
-        self.has_findings = false;
+        self.has_findings = [false; 2];
         self.span = None;
     }
 
@@ -140,6 +142,11 @@ impl Closing {
             }
         }
         judged
+    }
+
+    /// Takes note of a finding; tells whether it is the first of this client.
+    pub(crate) fn is_first_finding(&mut self, client: End) -> bool {
+        !mem::replace(&mut self.has_findings[client.index()], true)
     }
 
     /// Gives the last ACK that nothing asked for its place among the findings.

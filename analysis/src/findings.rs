@@ -53,7 +53,7 @@ impl Findings {
         (closing, client): (&mut Closing, End),
         first_frame: u64,
     ) {
-        let is_first = !std::mem::replace(&mut closing.has_findings, true);
+        let is_first = closing.is_first_finding(client);
         let is_cured = unsolicited.reason.fault().is_some();
         if let Some(host) = self.host(endpoints.client.ip()) {
             host.connections += u64::from(is_first);
@@ -76,11 +76,11 @@ impl Findings {
         &mut self,
         endpoints: Endpoints,
         unsolicited: &Unsolicited,
-        closing: &mut Closing,
+        (closing, client): (&mut Closing, End),
         first_frame: u64,
         reset: At,
     ) {
-        let is_first = !std::mem::replace(&mut closing.has_findings, true);
+        let is_first = closing.is_first_finding(client);
         if let Some(host) = self.host(endpoints.client.ip()) {
             host.connections += u64::from(is_first);
             match unsolicited.kind {

@@ -89,6 +89,7 @@ impl Judge {
         }
         let other = self.judge_as(self.first.other(), end, segment, at, policy);
         let is_other = likely.event == Event::None && other.event != Event::None
+            || other.event == Event::Reused
             || likely.reason == Reason::NoFlow;
         if is_other { other } else { likely }
     }
@@ -169,7 +170,7 @@ impl Judge {
             return Event::Elicited;
         }
         if reason == Reason::FlowCreated && was_closed {
-            *course = Course::default();
+            self.courses = Default::default();
             return Event::Reused;
         }
         if after.is_none() {

@@ -7,6 +7,7 @@ use analysis::{
     capture::{LinkType, Packet},
     report::Report,
 };
+use filter_common::Closer;
 
 use crate::tape::{ACK, Client, FIN, RST, SYN, Server, Tape, options, shot};
 
@@ -97,6 +98,27 @@ fn connections_that_use_a_port_again_without_syn_are_counted_each() {
         };
         assert!(first.last < second.first);
     }
+}
+
+#[test]
+fn a_connection_is_one_of_each_side_that_has_findings() {
+    let mut tape = Tape::v4();
+    tape.open()
+        .shoot(&shot(Client, 5.0, FIN | ACK, 101, 1, 0))
+        .shoot(&shot(Server, 6.0, FIN | ACK, 1, 102, 0))
+        .shoot(&shot(Client, 7.0, ACK, 102, 2, 0))
+        .shoot(&shot(Client, 107.0, ACK, 102, 2, 0))
+        .shoot(&shot(Server, 108.0, ACK, 2, 102, 0));
+    let either = Options {
+        closer: Closer::Either,
+        ..options()
+    };
+    let report = tape.analyze_with(&either).report;
+    let hosts = report.hosts.iter();
+    let counts: Vec<_> = hosts
+        .map(|host| (host.spurious_acks, host.connections))
+        .collect();
+    assert_eq!(counts, [(1, 1), (1, 1)]);
 }
 
 #[test]
