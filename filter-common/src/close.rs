@@ -263,7 +263,10 @@ impl<E: Effects> Machine<'_, E> {
     /// Forwards an acknowledgment of Fs that nothing asked for; the server will reset.
     #[inline(always)]
     fn unsolicited(self, client: &ClientHalf, reason: Reason) -> Reason {
+        // What is no pure ACK is not what was owed.
+        let paid = u8::from(!matches!(reason, Reason::NotPure));
         let forwarded = ClientHalf {
+            owed: client.owed.saturating_sub(paid),
             provoked: 1,
             at: self.at(),
             ..*client

@@ -197,6 +197,19 @@ fn the_second_of_two_answers_to_a_fin_that_came_twice_is_redundant() {
 }
 
 #[test]
+fn what_passes_is_redundant_no_more_often_than_the_server_has_asked() {
+    let mut tape = Tape::v4();
+    tape.open()
+        .fins()
+        .shoot(&shot(Server, 9.5, FIN | ACK, 501, 102, 0))
+        .ack(10.0)
+        .ack(900.0)
+        .ack(1800.0);
+    let report = tape.analyze().report;
+    assert_eq!((report.redundant_acks, report.spurious_acks), (1, 1));
+}
+
+#[test]
 fn an_ack_that_the_server_asked_for_is_no_finding_and_its_reset_is_told_apart() {
     let mut tape = Tape::closed();
     tape.shoot(&shot(Server, 209.0, FIN | ACK, 501, 102, 0))

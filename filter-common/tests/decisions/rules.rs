@@ -274,6 +274,15 @@ fn r1_3_copies_of_the_fin_before_the_first_ack_make_as_many_less_one_redundant()
     }
 }
 
+#[test]
+fn r1_4_a_redundant_ack_that_comes_too_late_is_redundant_once() {
+    let mut connection = Connection::last_ack(ENFORCE, 2);
+    assert_eq!(connection.client(last_ack()), Reason::FirstAck);
+    connection.wait(501);
+    assert_eq!(connection.client(last_ack()), Reason::WindowOver);
+    assert_eq!(connection.client(last_ack()), Reason::SpuriousAckDropped);
+}
+
 /// Each segment of the server is answered, if late: four in all, of which one is the first ACK and
 /// one passes as the answer to the last repetition.
 #[test]

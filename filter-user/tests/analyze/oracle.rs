@@ -363,8 +363,9 @@ impl<'a> Said<'a> {
             .iter()
             .filter(|(_, finding)| is_dropped(finding));
         // Each thing that was asked might have had an answer of its own.
-        let redundant = dropped.clone();
-        let redundant = redundant.filter(|(_, finding)| reason(finding) == "redundant_ack");
+        let is_redundant = |finding: &usize| figures.findings[*finding].kind == "redundant";
+        let redundant = self.unasked.iter();
+        let redundant = redundant.filter(|(_, finding)| is_redundant(finding));
         let is_redundant = redundant.count() + self.answers.len() < *asked;
         let passed = self
             .unasked
