@@ -81,6 +81,8 @@ impl Findings {
         reset: At,
     ) {
         let is_first = closing.is_first_finding(client);
+        // R2 stays out of such closes.
+        let is_cured = unsolicited.reason.fault().is_some();
         if let Some(host) = self.host(endpoints.client.ip()) {
             host.connections += u64::from(is_first);
             match unsolicited.kind {
@@ -88,17 +90,22 @@ impl Findings {
                 Kind::Redundant => host.redundant_acks += 1,
             }
             host.resets += 1;
-            host.cured_by_either += 1;
+            host.cured_by_either += u64::from(is_cured);
+            host.not_cured += u64::from(!is_cured);
         } else {
             self.hosts_left_out += u64::from(is_first);
         }
         let kept = self.keep(endpoints, unsolicited, closing, first_frame);
         if let Some(finding) = kept.and_then(|place| self.list.get_mut(place)) {
             let after = reset.time.since(unsolicited.time);
-            finding.reason = "closer";
             finding.reset_frame = Some(reset.frame);
             finding.reset_after_seconds = Some(after.as_secs_f64());
-            finding.cure = Cure::Either;
+            if is_cured {
+                finding.reason = "closer";
+                finding.cure = Cure::Either;
+            } else {
+                finding.cure = Cure::None;
+            }
         }
     }
 

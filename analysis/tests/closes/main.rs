@@ -260,15 +260,7 @@ fn connections_that_are_reset_before_they_are_closed_are_counted() {
 
 #[test]
 fn where_the_server_keeps_no_time_wait_its_resets_are_found_and_closer_either_cures_them() {
-    let mut tape = Tape::v4();
-    // The server closes first; the client's second ACK comes after all is over.
-    tape.open()
-        .shoot(&shot(Server, 5.0, FIN | ACK, 1, 101, 0))
-        .shoot(&shot(Client, 6.0, ACK, 101, 2, 0))
-        .shoot(&shot(Client, 7.0, FIN | ACK, 101, 2, 0))
-        .shoot(&shot(Server, 8.0, ACK, 2, 102, 0))
-        .shoot(&shot(Client, 206.0, ACK, 102, 2, 0))
-        .shoot(&shot(Server, 206.1, RST, 2, 0, 0));
+    let tape = Tape::closed_by_server(206.0);
     let analysis = tape.analyze();
     let report = &analysis.report;
     assert_eq!(
@@ -432,14 +424,7 @@ fn a_ladder_tells_what_each_segment_is() {
 
 #[test]
 fn a_ladder_tells_whose_half_is_closed_also_where_the_server_begins() {
-    let mut tape = Tape::v4();
-    tape.open()
-        .shoot(&shot(Server, 5.0, FIN | ACK, 1, 101, 0))
-        .shoot(&shot(Client, 6.0, ACK, 101, 2, 0))
-        .shoot(&shot(Client, 7.0, FIN | ACK, 101, 2, 0))
-        .shoot(&shot(Server, 8.0, ACK, 2, 102, 0))
-        .shoot(&shot(Client, 206.0, ACK, 102, 2, 0))
-        .shoot(&shot(Server, 206.1, RST, 2, 0, 0));
+    let tape = Tape::closed_by_server(206.0);
     let ladder = tape.ladder();
     let notes: Vec<_> = ladder.steps[5..]
         .iter()
@@ -456,4 +441,15 @@ fn a_ladder_tells_whose_half_is_closed_also_where_the_server_begins() {
             "drawn by frame 10",
         ]
     );
+}
+
+#[test]
+fn in_a_close_that_the_server_begins_an_ack_later_than_the_window_is_one_that_nothing_cures() {
+    let report = Tape::closed_by_server(906.0).analyze().report;
+    assert_eq!(
+        short(&report),
+        [(SPURIOUS, 10, "window", Some(11), Cure::None)]
+    );
+    let host = &report.hosts[0];
+    assert_eq!((host.cured_by_either, host.not_cured), (0, 1));
 }

@@ -209,6 +209,20 @@ impl Tape {
         tape
     }
 
+    /// A connection that the server closes first; when all is over the client acknowledges its FIN
+    /// once more, and a reset follows: eleven frames.
+    pub(crate) fn closed_by_server(at: f64) -> Self {
+        let mut tape = Self::v4();
+        tape.open()
+            .shoot(&shot(Server, 5.0, FIN | ACK, 1, 101, 0))
+            .shoot(&shot(Client, 6.0, ACK, 101, 2, 0))
+            .shoot(&shot(Client, 7.0, FIN | ACK, 101, 2, 0))
+            .shoot(&shot(Server, 8.0, ACK, 2, 102, 0))
+            .shoot(&shot(Client, at, ACK, 102, 2, 0))
+            .shoot(&shot(Server, at + 0.1, RST, 2, 0, 0));
+        tape
+    }
+
     /// Another tape's frames behind these.
     pub(crate) fn then(&mut self, other: &Self) -> &mut Self {
         self.frames.extend_from_slice(&other.frames);
