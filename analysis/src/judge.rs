@@ -1,6 +1,6 @@
 //! What the state machine says of each segment of a close, and which reset followed which ACK.
 
-use std::{collections::VecDeque, mem};
+use std::{collections::VecDeque, mem, time::Duration};
 
 use filter_common::{
     Closer, Direction, Flags, Flow, Phase, Policy, Reason, Segment, SeqNum, Ticks, decide,
@@ -15,6 +15,10 @@ use crate::{
 
 /// ACKs of one connection that may still be followed by a reset; older ones are not any more.
 const MOST_WAITING: usize = 64;
+
+/// How long a server may take to reset; one that comes later is rather that of a later ACK, if there is
+/// one.
+const LONGEST_ANSWER: Duration = Duration::from_secs(1);
 
 /// The state machine, at work on one connection.
 #[derive(Clone, Debug)]
@@ -136,7 +140,7 @@ impl Judge {
                 self.of_client(client, &flow, after, segment, decision.reason, at)
             }
             (Direction::FromServer, Some(flow)) => {
-                self.of_server(client, &flow, after, segment, decision.reason)
+                self.of_server(client, &flow, after, segment, decision.reason, at)
             }
         };
         judged
@@ -216,6 +220,7 @@ impl Judge {
         after: Option<Flow>,
         segment: &Segment,
         reason: Reason,
+        At { time, .. }: At,
     ) -> Event {
         let course = &mut self.courses[client.index()];
         if after.is_none() {
@@ -235,6 +240,10 @@ impl Judge {
         // One that has no ACK carries the number that drew it (RFC 9293, section 3.10.7.1).
         let has_ack = segment.flags.any(Flags::ACK);
         let is_of = |waiting: &Waiting| has_ack || waiting.ack == segment.seq;
+        let is_old = |waiting: &Waiting| time.since(waiting.unsolicited.time) > LONGEST_ANSWER;
+        while course.waiting.len() > 1 && course.waiting.front().is_some_and(is_old) {
+            course.waiting.pop_front();
+        }
         if course.waiting.front().is_some_and(is_of)
             && let Some(waiting) = course.waiting.pop_front()
         {

@@ -182,6 +182,9 @@ fn the_reset_guard_suppresses_the_resets_of_spurious_acks_that_the_window_lets_t
         Some(1),
         "dropped nothing, and yet contented"
     );
+    let errors = String::from_utf8(output.stderr).unwrap();
+    let why = "ACKs that come later than --window (50ms) are let pass, and --delay is 200ms";
+    assert!(errors.contains(why), "{errors}");
     let enforce = phase(&figures, "enforce");
     assert_cure(enforce);
     assert_figures(

@@ -453,3 +453,20 @@ fn in_a_close_that_the_server_begins_an_ack_later_than_the_window_is_one_that_no
     let host = &report.hosts[0];
     assert_eq!((host.cured_by_either, host.not_cured), (0, 1));
 }
+
+#[test]
+fn a_reset_is_of_the_ack_that_it_follows_and_not_of_one_long_before() {
+    let mut tape = Tape::closed();
+    tape.ack(20.0).ack(2000.0).reset(2000.5);
+    assert_eq!(
+        short(&tape.analyze().report),
+        [
+            (SPURIOUS, 12, "spurious_ack", None, Cure::R1),
+            (SPURIOUS, 13, "window", Some(14), Cure::R2),
+        ]
+    );
+    // Where there is no other, it may have taken long.
+    let mut tape = Tape::closed();
+    tape.ack(20.0).reset(2000.5);
+    assert_eq!(tape.analyze().report.findings[0].reset_frame, Some(13));
+}

@@ -114,7 +114,16 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         write_svg(path, &ladders)?;
     }
     if let Some(surprise) = report.surprise() {
-        bail!("the demo did not show what it should: {surprise}");
+        let why = if arguments.delay > arguments.window {
+            format!(
+                "; ACKs that come later than --window ({}) are let pass, and --delay is {}",
+                humantime::format_duration(arguments.window),
+                humantime::format_duration(arguments.delay)
+            )
+        } else {
+            String::new()
+        };
+        bail!("the demo did not show what it should: {surprise}{why}");
     }
     Ok(())
 }

@@ -418,12 +418,18 @@ impl<'a> Said<'a> {
         }
     }
 
-    /// A reset tells the number that drew it. The oldest ACK that it may be of drew it.
+    /// A reset tells the number that drew it. The oldest ACK of the last second that it may be of drew
+    /// it.
     fn reset(&mut self, row: &'a Row, figures: &mut Figures) {
-        let waiting = self.unasked.iter().find(|(ack, finding)| {
+        let mut waiting = self.unasked.iter().filter(|(ack, finding)| {
             let is_free = figures.findings[*finding].reset_frame.is_none();
             is_free && (ack.ack == row.seq || row.has(ACK))
         });
+        // What is longer ago is rather left without, if there is a later one.
+        let last = waiting.clone().next_back();
+        let waiting = waiting
+            .find(|(ack, _)| row.time - ack.time <= 1000 * MILLISECOND)
+            .or(last);
         if let Some((_, finding)) = waiting {
             figures.findings[*finding].reset_frame = Some(row.frame);
             figures.resets_after_spurious_ack += 1;
