@@ -279,20 +279,34 @@ fn judge(rows: &[&Row], figures: &mut Figures) {
 
 /// A reset of the side that closed first, and keeps nothing of the connection: the other side has
 /// acknowledged its FIN, has sent its own, and has then acknowledged the former once more, though
-/// nothing came in between.
+/// nothing has asked for that.
 fn unserved(fin: &Row, rows: &[&Row], reset: &Row, figures: &mut Figures) {
-    let said: Vec<_> = rows.iter().rev().collect();
-    let Some((ack, before)) = said.split_first() else {
+    let Some((ack, before)) = rows.split_last() else {
         return;
     };
-    let is_others = |row: &Row| row.source != fin.source;
-    let second = before.iter().find(|row| is_others(row) && row.finishes());
-    let answers = second.is_some_and(|second| second.ack == fin.end() && second.end() == ack.seq);
-    let asks = |row: &Row| row.len > 0 || row.has(FIN);
-    let since = before.iter().take_while(|row| !row.finishes());
-    let is_asked = since.filter(|row| !is_others(row)).any(|row| asks(row));
+    let is_others = |row: &&&Row| row.source != fin.source;
+    // One that has given up has nothing left to acknowledge.
+    if before.iter().filter(is_others).any(|row| row.has(RST)) {
+        return;
+    }
+    let Some(second) = before.iter().filter(is_others).find(|row| row.finishes()) else {
+        return;
+    };
+    // Its first FIN, or an ACK in the window of the other side.
+    let is_answer = |row: &Row| {
+        let is_bare = !row.has(FIN | SYN | RST) && row.seq == second.end();
+        row.source != fin.source
+            && row.ack == fin.end()
+            && (row.frame == second.frame || row.frame > second.frame && is_bare)
+    };
+    let Some(answer) = before.iter().rposition(|row| is_answer(row)) else {
+        return;
+    };
+    let asks = |row: &Row| row.len > 0 || row.has(FIN) || row.seq != fin.end();
+    let since = before[answer..].iter().filter(|row| !is_others(row));
+    let is_asked = since.filter(|row| !row.has(RST)).any(|row| asks(row));
     let is_drawn = ack.ack == fin.end() && ack.ack == reset.seq;
-    if answers && !is_asked && is_drawn && is_others(ack) && ack.is_pure_ack() {
+    if !is_asked && is_drawn && ack.source != fin.source && ack.is_pure_ack() {
         figures.spurious_acks += 1;
         figures.resets_after_spurious_ack += 1;
         figures.findings.push(Finding {
