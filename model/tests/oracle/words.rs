@@ -252,11 +252,37 @@ impl Known<'_> {
         Ticks(now.0 - server.max(client.unwrap_or_default()).0) > lifetime
     }
 
-    fn drops(&self, from: usize, count: usize) -> usize {
+    /// How many answers may still come to what the client's answers so far have covered.
+    fn owed(&self, count: usize) -> usize {
+        let mut owed = 0_usize;
+        let mut before = None;
+        for index in self.client_fin(count).unwrap_or(0)..count {
+            let event = &self.events[index];
+            if self.is_answer(index) {
+                let elicited = self.elicited(index);
+                let asked = elicited
+                    .iter()
+                    .filter(|&&place| before.is_none_or(|before| place > before));
+                // Of a FIN there are no copies that answer.
+                if !event.finishes() {
+                    owed += asked.count().saturating_sub(1);
+                }
+                before = Some(index);
+            } else if self.takes(event, index)
+                && !self.is_due(index)
+                && event.reason != Reason::NotPure
+            {
+                owed = owed.saturating_sub(1);
+            }
+        }
+        owed
+    }
+
+    fn drops(&self, count: usize) -> usize {
         let dropped = |event: &&Event| {
             event.is_clients() && (event.verdict == Verdict::Drop || is_observed(event.reason))
         };
-        self.events[from..count].iter().filter(dropped).count()
+        self.events[..count].iter().filter(dropped).count()
     }
 
     /// Whether a FIN belongs to the close that is known, and makes no new flow.
@@ -397,20 +423,12 @@ fn client(flow: &Known<'_>, event: &Event) -> Reason {
     if Ticks(event.at.0 - last.0) > policy.window {
         return Reason::WindowOver;
     }
-    if flow.drops(0, count) >= usize::from(policy.budget) {
+    if flow.drops(count) >= usize::from(policy.budget) {
         return Reason::BudgetSpent;
     }
-    // "Redundant while the client still answers copies of the FIN that the last answer has
+    // "Redundant while the client may still answer copies of the FIN that its answers so far have
     // covered, and spurious otherwise."
-    let answer = flow.last_answer(count).unwrap_or(0);
-    let before = flow.last_answer(answer);
-    let elicited = flow.elicited(answer);
-    let asked = elicited
-        .iter()
-        .filter(|&&place| before.is_none_or(|before| place > before));
-    // Of a FIN there are no copies that answer.
-    let is_fin = flow.events[answer].finishes();
-    let redundant = !is_fin && flow.drops(answer, count) + 1 < asked.count();
+    let redundant = flow.owed(count) > 0;
     match (redundant, policy.mode) {
         (true, Mode::Enforce) => Reason::RedundantAckDropped,
         (true, Mode::Monitor) => Reason::RedundantAckObserved,
