@@ -55,15 +55,8 @@ impl Findings {
     ) {
         let is_first = closing.is_first_finding(client);
         let is_cured = unsolicited.reason.fault().is_some();
-        if let Some(host) = self.host(endpoints.client.ip()) {
-            host.connections += u64::from(is_first);
-            match unsolicited.kind {
-                Kind::Spurious => host.spurious_acks += 1,
-                Kind::Redundant => host.redundant_acks += 1,
-            }
+        if let Some(host) = self.count(endpoints.client.ip(), unsolicited.kind, is_first) {
             host.cured_by_r1 += u64::from(is_cured);
-        } else {
-            self.hosts_left_out += u64::from(is_first);
         }
         if let Some(finding) = self.keep(endpoints, unsolicited, closing, first_frame) {
             closing.found(client, finding);
@@ -83,17 +76,10 @@ impl Findings {
         let is_first = closing.is_first_finding(client);
         // R2 stays out of such closes.
         let is_cured = unsolicited.reason.fault().is_some();
-        if let Some(host) = self.host(endpoints.client.ip()) {
-            host.connections += u64::from(is_first);
-            match unsolicited.kind {
-                Kind::Spurious => host.spurious_acks += 1,
-                Kind::Redundant => host.redundant_acks += 1,
-            }
+        if let Some(host) = self.count(endpoints.client.ip(), unsolicited.kind, is_first) {
             host.resets += 1;
             host.cured_by_either += u64::from(is_cured);
             host.not_cured += u64::from(!is_cured);
-        } else {
-            self.hosts_left_out += u64::from(is_first);
         }
         let kept = self.keep(endpoints, unsolicited, closing, first_frame);
         if let Some(finding) = kept.and_then(|place| self.list.get_mut(place)) {
@@ -180,13 +166,14 @@ impl Findings {
         }
     }
 
-    fn host(&mut self, client: IpAddr) -> Option<&mut Host> {
-        let has_room = self.hosts.len() < MOST_HOSTS;
-        if !has_room && !self.hosts.contains_key(&client) {
+    /// Counts an ACK of a client, if there is room for it; `is_first` is the first of its connection.
+    fn count(&mut self, client: IpAddr, kind: Kind, is_first: bool) -> Option<&mut Host> {
+        if self.hosts.len() >= MOST_HOSTS && !self.hosts.contains_key(&client) {
+            self.hosts_left_out += u64::from(is_first);
             return None;
         }
         let host = self.hosts.entry(client);
-        Some(host.or_insert_with(|| Host {
+        let host = host.or_insert_with(|| Host {
             client,
             connections: 0,
             spurious_acks: 0,
@@ -196,7 +183,13 @@ impl Findings {
             cured_by_r2: 0,
             cured_by_either: 0,
             not_cured: 0,
-        }))
+        });
+        host.connections += u64::from(is_first);
+        match kind {
+            Kind::Spurious => host.spurious_acks += 1,
+            Kind::Redundant => host.redundant_acks += 1,
+        }
+        Some(host)
     }
 
     /// All findings, in the order of their frames.

@@ -131,7 +131,7 @@ pub struct Finding {
 pub enum Kind {
     /// Nothing was said since the last ACK: the fault.
     Spurious,
-    /// The last ACK had answered its cause already: no defect.
+    /// An earlier ACK had answered its cause already: no defect.
     Redundant,
 }
 
