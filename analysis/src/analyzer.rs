@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use filter_common::{
     Closer, Direction, Flags, FlowKey, Mode, Policy, Reason, Segment, Ticks,
+    policy::one_sided,
     wire::{self, Frame, Link},
 };
 
@@ -91,6 +92,7 @@ impl Options {
             window: ticks(self.window),
             budget: self.budget,
             half_closed_lifetime: ticks(self.half_closed_lifetime),
+            one_sided_lifetime: ticks(one_sided(self.half_closed_lifetime)),
             closed_lifetime: ticks(self.closed_lifetime),
         }
     }

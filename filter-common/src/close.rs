@@ -279,8 +279,8 @@ impl<E: Effects> Machine<'_, E> {
     #[inline(always)]
     fn alive(self, flow: &Flow, reason: Reason) -> Reason {
         if flow.client.answered == 0 {
-            let at = self.at();
-            self.effects.client_at(at, self.policy.half_closed_lifetime);
+            let lifetime = flow.lifetime_after(Direction::FromClient, self.policy);
+            self.effects.client_at(self.at(), lifetime);
         }
         reason
     }
@@ -314,7 +314,7 @@ impl<E: Effects> Machine<'_, E> {
             return self.server_reset(flow, segment);
         }
         let Flow { client, server } = flow;
-        let lifetime = flow.lifetime(self.policy);
+        let lifetime = flow.lifetime_after(Direction::FromServer, self.policy);
         let fin = segment.flags.any(Flags::FIN);
         let second = fin
             && segment.flags.any(Flags::ACK)

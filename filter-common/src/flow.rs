@@ -238,7 +238,25 @@ impl Flow {
     #[inline(always)]
     #[must_use]
     pub fn lifetime(&self, policy: &Policy) -> Ticks {
+        let one_sided = self.client.at == Moment::NEVER || self.server.at == Moment::NEVER;
+        self.lives(one_sided, policy)
+    }
+
+    /// How long it lives after a segment that comes now and changes nothing else.
+    #[inline(always)]
+    #[must_use]
+    pub fn lifetime_after(&self, direction: Direction, policy: &Policy) -> Ticks {
+        let other = match direction {
+            Direction::FromClient => self.server.at,
+            Direction::FromServer => self.client.at,
+        };
+        self.lives(other == Moment::NEVER, policy)
+    }
+
+    #[inline(always)]
+    fn lives(&self, one_sided: bool, policy: &Policy) -> Ticks {
         match self.phase() {
+            Phase::HalfClosed if one_sided => policy.one_sided_lifetime,
             Phase::HalfClosed | Phase::LastAck => policy.half_closed_lifetime,
             Phase::Closed => policy.closed_lifetime,
         }

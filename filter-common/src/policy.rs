@@ -1,5 +1,7 @@
 //! Settings that the decision depends on, fixed while a program is loaded.
 
+use core::time::Duration;
+
 use crate::segment::{Direction, Flags};
 
 /// An instant or a span in ticks of the caller's clock.
@@ -104,8 +106,27 @@ pub struct Policy {
     pub budget: u8,
     /// Idle lifetime of a flow that is not Closed yet.
     pub half_closed_lifetime: Ticks,
+    /// The same of a flow of which only the side was seen whose FIN made it: [`one_sided`].
+    pub one_sided_lifetime: Ticks,
     /// Idle lifetime of a Closed flow.
     pub closed_lifetime: Ticks,
+}
+
+/// How long a flow is kept that the other side has not confirmed, if a half-closed one is kept for
+/// `half_closed`.
+///
+/// An endpoint acknowledges a FIN at once, or else the FIN is sent again, at intervals of 60 s where
+/// the timer is longest (RFC 6298, section 2.5), and makes the flow again. So nothing is lost, and
+/// whoever sends FINs of connections that do not exist occupies no more than this.
+#[must_use]
+pub const fn one_sided(half_closed: Duration) -> Duration {
+    const LONGEST: Duration = Duration::from_secs(60);
+
+    if half_closed.as_nanos() < LONGEST.as_nanos() {
+        half_closed
+    } else {
+        LONGEST
+    }
 }
 
 impl Policy {
@@ -134,6 +155,8 @@ pub struct Configuration {
     pub window: Ticks,
     /// [`Policy::half_closed_lifetime`].
     pub half_closed_lifetime: Ticks,
+    /// [`Policy::one_sided_lifetime`].
+    pub one_sided_lifetime: Ticks,
     /// [`Policy::closed_lifetime`].
     pub closed_lifetime: Ticks,
     /// Number of slots of the expiry array less one; they are a power of two.
@@ -168,6 +191,7 @@ impl Configuration {
         secret: 0,
         window: Ticks(0),
         half_closed_lifetime: Ticks(0),
+        one_sided_lifetime: Ticks(0),
         closed_lifetime: Ticks(0),
         slot_mask: 0,
         budget: 0,
@@ -201,6 +225,7 @@ impl Configuration {
             window: self.window,
             budget: self.budget,
             half_closed_lifetime: self.half_closed_lifetime,
+            one_sided_lifetime: self.one_sided_lifetime,
             closed_lifetime: self.closed_lifetime,
         }
     }

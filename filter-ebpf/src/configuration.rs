@@ -56,6 +56,11 @@ pub(crate) fn half_closed_lifetime() -> Ticks {
     field!(half_closed_lifetime)
 }
 
+#[inline(always)]
+pub(crate) fn one_sided_lifetime() -> Ticks {
+    field!(one_sided_lifetime)
+}
+
 /// [`Policy::opens`], without the fields that it does not look at: an ordinary packet asks.
 #[inline(always)]
 pub(crate) fn opens(direction: Direction, flags: Flags) -> bool {
@@ -88,6 +93,7 @@ pub(crate) fn policy() -> Policy {
         window: field!(window),
         budget: field!(budget),
         half_closed_lifetime: half_closed_lifetime(),
+        one_sided_lifetime: one_sided_lifetime(),
         closed_lifetime: field!(closed_lifetime),
     }
 }

@@ -294,7 +294,7 @@ impl Effects for Known<'_> {
     fn create(&mut self, flow: Flow) -> bool {
         let created = FLOWS.insert(self.key, flow, BPF_ANY.into()).is_ok();
         if created {
-            *self.kept = configuration::half_closed_lifetime();
+            *self.kept = configuration::one_sided_lifetime();
         }
         created
     }
@@ -344,6 +344,7 @@ struct Unknown<'a> {
 impl Effects for Unknown<'_> {
     #[inline(always)]
     fn create(&mut self, flow: Flow) -> bool {
+        *self.kept = configuration::one_sided_lifetime();
         if FLOWS.insert(self.key, flow, BPF_NOEXIST.into()).is_err() {
             // The other direction's hook, or another CPU, was faster.
             let Some(found) = FLOWS.get_ptr_mut(self.key) else {
@@ -357,8 +358,8 @@ impl Effects for Unknown<'_> {
                     write_client(found, flow.client);
                 }
             }
+            *self.kept = configuration::half_closed_lifetime();
         }
-        *self.kept = configuration::half_closed_lifetime();
         true
     }
 

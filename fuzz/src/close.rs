@@ -81,6 +81,7 @@ pub(crate) fn read_policy([modes, budget, window, lifetimes]: [u8; POLICY_OCTETS
         window: Ticks(window.into()),
         budget,
         half_closed_lifetime: Ticks(u64::from(lifetimes >> 4) << 8),
+        one_sided_lifetime: Ticks(u64::from(lifetimes >> 4) << 5),
         closed_lifetime: Ticks(u64::from(lifetimes & 0x0f) << 6),
     }
 }

@@ -243,7 +243,7 @@ struct Table<'a> {
 
 impl Effects for Table<'_> {
     fn create(&mut self, flow: Flow) -> bool {
-        self.store(flow, self.policy.half_closed_lifetime);
+        self.store(flow, self.policy.one_sided_lifetime);
         true
     }
 

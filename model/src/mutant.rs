@@ -258,6 +258,7 @@ pub const ALL: &[Mutant] = &[
     lies("disarm: not by expiry", "clock", |_, _, _, policy| {
         policy.closed_lifetime = Ticks(u64::MAX);
         policy.half_closed_lifetime = Ticks(u64::MAX);
+        policy.one_sided_lifetime = Ticks(u64::MAX);
     }),
     keeps(
         "disarm: by the server's RST",

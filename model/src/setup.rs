@@ -237,6 +237,7 @@ impl Setup {
                 window: WINDOW,
                 budget,
                 half_closed_lifetime: HALF_CLOSED_LIFETIME,
+                one_sided_lifetime: ONE_SIDED_LIFETIME,
                 closed_lifetime: CLOSED_LIFETIME,
             }),
         }
@@ -252,3 +253,5 @@ pub const WINDOW: Ticks = Ticks(0);
 pub const CLOSED_LIFETIME: Ticks = Ticks(1);
 /// Over with the third step.
 pub const HALF_CLOSED_LIFETIME: Ticks = Ticks(2);
+/// Over with the first step.
+pub const ONE_SIDED_LIFETIME: Ticks = Ticks(0);

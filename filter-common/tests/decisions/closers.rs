@@ -160,10 +160,28 @@ fn a_clients_fin_that_acknowledges_another_fin_makes_the_flow_anew() {
 }
 
 #[test]
+fn a_flow_that_the_client_has_not_confirmed_expires_sooner() {
+    for (after, expired) in [(60_000, false), (60_001, true)] {
+        let mut connection = server_first(EITHER);
+        connection.wait(after);
+        let expected = if expired {
+            Reason::FlowExpired
+        } else {
+            Reason::HalfClosed
+        };
+        assert_eq!(connection.client(last_ack()), expected);
+        if !expired {
+            connection.wait(EITHER.half_closed_lifetime.0);
+            assert_eq!(connection.client(answering_fin()), Reason::FirstAck);
+        }
+    }
+}
+
+#[test]
 fn an_expired_flow_is_made_anew_by_either_fin() {
     for direction in [Direction::FromClient, Direction::FromServer] {
         let mut connection = server_first(EITHER);
-        connection.wait(EITHER.half_closed_lifetime.0 + 1);
+        connection.wait(EITHER.one_sided_lifetime.0 + 1);
         let fin = match direction {
             Direction::FromClient => answering_fin(),
             Direction::FromServer => crossing_fin(),

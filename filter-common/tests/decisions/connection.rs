@@ -20,6 +20,7 @@ pub(crate) const ENFORCE: Policy = Policy {
     window: Ticks(500),
     budget: 3,
     half_closed_lifetime: Ticks(3_600_000),
+    one_sided_lifetime: Ticks(60_000),
     closed_lifetime: Ticks(240_000),
 };
 pub(crate) const MONITOR: Policy = Policy {

@@ -136,10 +136,11 @@ fn flow() -> impl Strategy<Value = Option<Flow>> {
 }
 
 fn any_policy() -> impl Strategy<Value = Policy> {
-    (policy(), any::<[u64; 3]>(), any::<u8>()).prop_map(
-        |(policy, [window, half, closed], budget)| Policy {
+    (policy(), any::<[u64; 4]>(), any::<u8>()).prop_map(
+        |(policy, [window, half, one_sided, closed], budget)| Policy {
             window: Ticks(window),
             half_closed_lifetime: Ticks(half),
+            one_sided_lifetime: Ticks(one_sided),
             closed_lifetime: Ticks(closed),
             budget,
             ..policy

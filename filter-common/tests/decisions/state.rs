@@ -200,10 +200,43 @@ fn a_clients_reset_disarms_whatever_its_numbers() {
     }
 }
 
+/// Half-closed, and the server has acknowledged that.
+fn confirmed() -> Connection {
+    let mut connection = Connection::half_closed(ENFORCE);
+    connection.server(segment(Flags::ACK, before(FS, 500), FC));
+    connection
+}
+
+#[test]
+fn a_flow_that_the_server_has_not_confirmed_expires_sooner() {
+    for (after, expired) in [(60_000, false), (60_001, true)] {
+        let mut connection = Connection::half_closed(ENFORCE);
+        connection.wait(after);
+        let expected = if expired {
+            Reason::FlowExpired
+        } else {
+            Reason::ServerFin
+        };
+        assert_eq!(connection.clone().server(server_fin()), expected);
+        // The client's FIN makes it again, or keeps it for as long again.
+        connection.client(client_fin());
+        connection.wait(60_000);
+        assert_eq!(connection.server(server_fin()), Reason::ServerFin);
+    }
+}
+
+#[test]
+fn a_reset_confirms_nothing() {
+    let mut connection = Connection::half_closed(ENFORCE);
+    assert_eq!(connection.server(reset()), Reason::ResetOther);
+    connection.wait(60_001);
+    assert_eq!(connection.server(server_fin()), Reason::FlowExpired);
+}
+
 #[test]
 fn an_idle_half_closed_flow_expires_after_its_lifetime() {
     for (after, expired) in [(3_600_000, false), (3_600_001, true)] {
-        let mut half_closed = Connection::half_closed(ENFORCE);
+        let mut half_closed = confirmed();
         half_closed.wait(after);
         let expected = if expired {
             Reason::FlowExpired
@@ -271,7 +304,7 @@ fn segments_of_either_side_keep_a_half_closed_flow_alive() {
         (segment(Flags::ACK, FC, before(FS, 400)), true),
         (client_fin(), true),
     ] {
-        let mut connection = Connection::half_closed(ENFORCE);
+        let mut connection = confirmed();
         for _ in 0..5 {
             connection.wait(3_600_000);
             let reason = if from_client {

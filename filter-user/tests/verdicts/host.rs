@@ -173,7 +173,7 @@ impl Table<'_> {
 impl Effects for Table<'_> {
     fn create(&mut self, flow: Flow) -> bool {
         self.place.flow = Some(flow);
-        self.keep_for(self.policy.half_closed_lifetime);
+        self.keep_for(self.policy.one_sided_lifetime);
         true
     }
 

@@ -9,7 +9,9 @@ use std::{
 use etherparse::EtherType;
 use filter_common::{
     ClientHalf, Closer, Direction, Flags, Flow, FlowKey, Mode, Moment, Phase, Reason, Segment,
-    SeqNum, ServerHalf, Ticks, Verdict, policy::Configuration, segment::Options,
+    SeqNum, ServerHalf, Ticks, Verdict,
+    policy::{Configuration, one_sided},
+    segment::Options,
 };
 use filter_user::{
     counters::Counters,
@@ -263,6 +265,7 @@ fn in_milliseconds(settings: &Settings) -> Configuration {
         secret: 7,
         window: ticks(settings.window),
         half_closed_lifetime: ticks(settings.half_closed_timeout),
+        one_sided_lifetime: ticks(one_sided(settings.half_closed_timeout)),
         closed_lifetime: ticks(settings.closed_timeout),
         slot_mask: u32::MAX,
         budget: settings.budget,

@@ -84,6 +84,7 @@ pub(crate) fn policies() -> impl Strategy<Value = Policy> {
             window: Ticks(5),
             budget,
             half_closed_lifetime: Ticks(40),
+            one_sided_lifetime: Ticks(10),
             closed_lifetime: Ticks(20),
         },
     )

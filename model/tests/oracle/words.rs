@@ -231,13 +231,14 @@ impl Known<'_> {
     }
 
     /// "Idleness": since the server's last segment but a RST, and since the client's last
-    /// acknowledgment of Fs or, before the first, its last segment with ACK.
+    /// acknowledgment of Fs or, before the first, its last segment with ACK. Without one of the two only
+    /// one side was seen.
     fn is_expired(&self, count: usize, now: Ticks) -> bool {
         let server = self.events[..count].iter().rev();
         let server = server
             .clone()
             .find(|event| !event.is_clients() && !event.has(Flags::RST))
-            .map_or(Ticks(0), |event| event.at);
+            .map(|event| event.at);
         let client = self.last_acknowledgment(count).or_else(|| {
             let mut client = self.events[..count].iter().rev();
             client
@@ -246,10 +247,12 @@ impl Known<'_> {
         });
         let lifetime = if self.is_closed(count) {
             self.policy.closed_lifetime
-        } else {
+        } else if server.is_some() && client.is_some() {
             self.policy.half_closed_lifetime
+        } else {
+            self.policy.one_sided_lifetime
         };
-        Ticks(now.0 - server.max(client.unwrap_or_default()).0) > lifetime
+        Ticks(now.0 - server.max(client).unwrap_or_default().0) > lifetime
     }
 
     /// How many answers may still come to what the client's answers so far have covered.

@@ -116,7 +116,8 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value = "65536", env = "LASTACK_MAX_FLOWS", hide_env_values = true,
           value_parser = RangedU64ValueParser::<u32>::new().range(1..=1 << 24))]
     pub(super) max_flows: u32,
-    /// How long a connection is remembered after the FIN of one side alone
+    /// How long a connection is remembered after the FIN of one side alone; no longer than 1m while
+    /// the other side has not answered
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = span,
           env = "LASTACK_HALF_CLOSED_TIMEOUT", hide_env_values = true)]
     pub(super) half_closed_timeout: Duration,
