@@ -8,7 +8,6 @@ use std::{collections::BTreeMap, time::Duration};
 
 use filter_common::{
     Closer, Direction, Flags, FlowKey, Mode, Policy, Reason, Segment, Ticks,
-    policy::one_sided,
     wire::{self, Frame, Link},
 };
 
@@ -37,6 +36,8 @@ pub struct Options {
     pub closer: Closer,
     /// How long half-closed flows are remembered.
     pub half_closed_lifetime: Duration,
+    /// The same while only one side was seen.
+    pub one_sided_lifetime: Duration,
     /// How long closed flows are remembered.
     pub closed_lifetime: Duration,
     /// Which connections are looked at.
@@ -92,7 +93,7 @@ impl Options {
             window: ticks(self.window),
             budget: self.budget,
             half_closed_lifetime: ticks(self.half_closed_lifetime),
-            one_sided_lifetime: ticks(one_sided(self.half_closed_lifetime)),
+            one_sided_lifetime: ticks(self.one_sided_lifetime),
             closed_lifetime: ticks(self.closed_lifetime),
         }
     }

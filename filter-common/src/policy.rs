@@ -1,7 +1,5 @@
 //! Settings that the decision depends on, fixed while a program is loaded.
 
-use core::time::Duration;
-
 use crate::segment::{Direction, Flags};
 
 /// An instant or a span in ticks of the caller's clock.
@@ -106,27 +104,14 @@ pub struct Policy {
     pub budget: u8,
     /// Idle lifetime of a flow that is not Closed yet.
     pub half_closed_lifetime: Ticks,
-    /// The same of a flow of which only the side was seen whose FIN made it: [`one_sided`].
+    /// The same of a flow of which only the side was seen whose FIN made it.
+    ///
+    /// An endpoint acknowledges a FIN at once, or else the FIN is sent again, at intervals of 60 s where
+    /// the timer is longest (RFC 6298, section 2.5), and makes the flow again. So a short one loses
+    /// nothing, and whoever sends FINs of connections that do not exist occupies no more than this.
     pub one_sided_lifetime: Ticks,
     /// Idle lifetime of a Closed flow.
     pub closed_lifetime: Ticks,
-}
-
-/// How long a flow is kept that the other side has not confirmed, if a half-closed one is kept for
-/// `half_closed`.
-///
-/// An endpoint acknowledges a FIN at once, or else the FIN is sent again, at intervals of 60 s where
-/// the timer is longest (RFC 6298, section 2.5), and makes the flow again. So nothing is lost, and
-/// whoever sends FINs of connections that do not exist occupies no more than this.
-#[must_use]
-pub const fn one_sided(half_closed: Duration) -> Duration {
-    const LONGEST: Duration = Duration::from_secs(60);
-
-    if half_closed.as_nanos() < LONGEST.as_nanos() {
-        half_closed
-    } else {
-        LONGEST
-    }
 }
 
 impl Policy {

@@ -80,6 +80,9 @@ pub struct Settings {
     /// Idle lifetime of a flow that is not closed yet.
     #[serde(with = "humantime_serde")]
     pub half_closed_timeout: Duration,
+    /// The same while only one side was seen.
+    #[serde(with = "humantime_serde")]
+    pub one_sided_timeout: Duration,
     /// Idle lifetime of a closed flow.
     #[serde(with = "humantime_serde")]
     pub closed_timeout: Duration,
@@ -111,6 +114,7 @@ impl Settings {
             window: new.window,
             budget: new.budget,
             half_closed_timeout: new.half_closed_timeout,
+            one_sided_timeout: new.one_sided_timeout,
             closed_timeout: new.closed_timeout,
             clients: new.clients.clone(),
             ports: new.ports.clone(),
@@ -132,6 +136,7 @@ impl Default for Settings {
             budget: 3,
             max_flows: 65_536,
             half_closed_timeout: Duration::from_hours(1),
+            one_sided_timeout: Duration::from_mins(1),
             closed_timeout: Duration::from_mins(4),
             ingress: Ingress::Auto,
             xdp_mode: XdpMode::Auto,

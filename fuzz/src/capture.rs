@@ -132,6 +132,7 @@ fn analyse(packets: &[Kept]) {
         budget: 16,
         closer: Closer::Client,
         half_closed_lifetime: Duration::from_mins(10),
+        one_sided_lifetime: Duration::from_secs(10),
         closed_lifetime: Duration::from_mins(1),
         filter: Filter::default(),
         most_findings: 10,

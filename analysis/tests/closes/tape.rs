@@ -84,6 +84,7 @@ pub(crate) fn options() -> Options {
         budget: 3,
         closer: Closer::Client,
         half_closed_lifetime: Duration::from_hours(1),
+        one_sided_lifetime: Duration::from_mins(1),
         closed_lifetime: Duration::from_mins(4),
         filter: Filter::default(),
         most_findings: 1000,

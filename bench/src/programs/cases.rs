@@ -103,6 +103,7 @@ pub(super) fn settings() -> Settings {
     use std::time::Duration;
     Settings {
         window: Duration::from_hours(1),
+        one_sided_timeout: Duration::from_hours(1),
         closed_timeout: Duration::from_hours(1),
         budget: u8::MAX,
         ..Settings::default()

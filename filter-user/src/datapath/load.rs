@@ -7,7 +7,7 @@ use caps::{CapSet, Capability};
 use filter_common::{
     Closer, Mode, Ticks,
     expiry::{self, SLOTS_PER_LINE},
-    policy::{Configuration, MOST_INTERFACES, one_sided},
+    policy::{Configuration, MOST_INTERFACES},
     record::MOST_HOSTS,
     segment::words,
 };
@@ -185,7 +185,7 @@ pub(super) fn configuration(
         secret,
         window: ticks(settings.window, tick),
         half_closed_lifetime: lifetime(settings.half_closed_timeout, tick),
-        one_sided_lifetime: lifetime(one_sided(settings.half_closed_timeout), tick),
+        one_sided_lifetime: lifetime(settings.one_sided_timeout, tick),
         closed_lifetime: lifetime(settings.closed_timeout, tick),
         slot_mask: slots - 1,
         budget: settings.budget,

@@ -212,6 +212,7 @@ impl Families {
                     "window",
                     "budget",
                     "half_closed_timeout",
+                    "one_sided_timeout",
                     "closed_timeout",
                 ],
             )?,
@@ -321,6 +322,7 @@ impl Families {
                 &span(settings.window),
                 &settings.budget.to_string(),
                 &span(settings.half_closed_timeout),
+                &span(settings.one_sided_timeout),
                 &span(settings.closed_timeout),
             ])
             .set(1);

@@ -74,7 +74,7 @@ fn a_flow_that_is_not_closed_any_more_expires_with_the_other_lifetime() {
 #[test]
 fn an_expired_half_closed_flow_is_made_anew_by_its_own_fin() {
     Row::new("half-closed, expired")
-        .settings(|settings| settings.half_closed_timeout = SECOND)
+        .settings(|settings| settings.one_sided_timeout = SECOND)
         .client(CLIENT_FIN, Pass, Reason::FlowCreated)
         .client(CLIENT_FIN, Pass, Reason::FlowCreated)
         .after(MORE_THAN_A_SECOND)
@@ -86,7 +86,7 @@ fn an_expired_half_closed_flow_is_made_anew_by_its_own_fin() {
 #[test]
 fn the_slot_of_an_expired_flow_expires_soon_after_it() {
     Row::new("half-closed, expired with its slot")
-        .settings(|settings| settings.half_closed_timeout = SECOND)
+        .settings(|settings| settings.one_sided_timeout = SECOND)
         .client(CLIENT_FIN, Pass, Reason::FlowCreated)
         .client(LAST_ACK, Pass, Reason::NoFlow)
         .after(SLOT_IS_OVER)
@@ -109,10 +109,23 @@ fn the_slot_of_a_closed_flow_lives_as_the_flow_and_no_longer() {
 fn the_slot_lives_as_long_as_the_closed_flow() {
     Row::new("a short half-closed lifetime")
         .settings(|settings| settings.half_closed_timeout = SECOND)
+        .settings(|settings| settings.one_sided_timeout = SECOND)
         .closed()
         .client(LAST_ACK, Drop, Reason::SpuriousAckDropped)
         .after(SLOT_IS_OVER)
         .leaves(&[Phase::Closed]);
+}
+
+/// Once the other side has answered.
+#[test]
+fn the_slot_of_a_half_closed_flow_outlives_the_one_sided_lifetime() {
+    Row::new("a short one-sided lifetime")
+        .settings(|settings| settings.one_sided_timeout = SECOND)
+        .client(CLIENT_FIN, Pass, Reason::FlowCreated)
+        .server(LAST_ACK, Pass, Reason::ServerData)
+        .server(SERVER_FIN, Pass, Reason::ServerFin)
+        .after(SLOT_IS_OVER)
+        .leaves(&[Phase::LastAck]);
 }
 
 /// Each side alone, at intervals within the lifetime, for much longer than that.
@@ -121,6 +134,7 @@ fn what_either_side_sends_keeps_the_slot_alive() {
     let half_closed = |name: &str| {
         Row::new(name)
             .settings(|settings| settings.half_closed_timeout = SECOND)
+            .settings(|settings| settings.one_sided_timeout = SECOND)
             .client(CLIENT_FIN, Pass, Reason::FlowCreated)
     };
     let (mut server, mut client) = (half_closed("by the server"), half_closed("by the client"));

@@ -220,6 +220,7 @@ fn analyzed(file: &Path, settings: &Settings, network: u8) -> Vec<Replayed> {
         budget: settings.budget,
         closer: Closer::Client,
         half_closed_lifetime: settings.half_closed_timeout,
+        one_sided_lifetime: settings.one_sided_timeout,
         closed_lifetime: settings.closed_timeout,
         filter: Filter::default(),
         most_findings: 100,

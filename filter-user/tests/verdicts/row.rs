@@ -9,9 +9,7 @@ use std::{
 use etherparse::EtherType;
 use filter_common::{
     ClientHalf, Closer, Direction, Flags, Flow, FlowKey, Mode, Moment, Phase, Reason, Segment,
-    SeqNum, ServerHalf, Ticks, Verdict,
-    policy::{Configuration, one_sided},
-    segment::Options,
+    SeqNum, ServerHalf, Ticks, Verdict, policy::Configuration, segment::Options,
 };
 use filter_user::{
     counters::Counters,
@@ -108,6 +106,7 @@ impl Row {
     pub(crate) fn new(name: impl Into<String>) -> Self {
         let settings = Settings {
             window: Duration::from_mins(10),
+            one_sided_timeout: Duration::from_mins(10),
             closed_timeout: Duration::from_mins(20),
             max_flows: 1024,
             ..Settings::default()
@@ -265,7 +264,7 @@ fn in_milliseconds(settings: &Settings) -> Configuration {
         secret: 7,
         window: ticks(settings.window),
         half_closed_lifetime: ticks(settings.half_closed_timeout),
-        one_sided_lifetime: ticks(one_sided(settings.half_closed_timeout)),
+        one_sided_lifetime: ticks(settings.one_sided_timeout),
         closed_lifetime: ticks(settings.closed_timeout),
         slot_mask: u32::MAX,
         budget: settings.budget,

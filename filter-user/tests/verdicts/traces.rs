@@ -43,6 +43,7 @@ fn enforce() -> Settings {
     Settings {
         window: 2 * JIFFY,
         half_closed_timeout: 12 * JIFFY,
+        one_sided_timeout: 4 * JIFFY,
         closed_timeout: 6 * JIFFY,
         ..Settings::default()
     }

@@ -67,6 +67,9 @@ pub struct Arguments {
     /// How long a connection is remembered after the FIN of one side alone
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = span)]
     half_closed_timeout: Duration,
+    /// The same while the other side has not answered
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = span)]
+    one_sided_timeout: Duration,
     /// How long a connection is remembered after it is closed
     #[arg(long, value_name = "TIME", default_value = "4m", value_parser = span)]
     closed_timeout: Duration,
@@ -173,6 +176,7 @@ impl Arguments {
             budget: self.budget,
             closer: self.closer.into(),
             half_closed_lifetime: self.half_closed_timeout,
+            one_sided_lifetime: self.one_sided_timeout,
             closed_lifetime: self.closed_timeout,
             filter,
             most_findings: self.known(),
@@ -207,6 +211,12 @@ impl Arguments {
         let is_default = self.half_closed_timeout == defaults.half_closed_timeout;
         let timeout = time(self.half_closed_timeout);
         add("half-closed-timeout", is_default, timeout);
+        let is_default = self.one_sided_timeout == defaults.one_sided_timeout;
+        add(
+            "one-sided-timeout",
+            is_default,
+            time(self.one_sided_timeout),
+        );
         let is_default = self.closed_timeout == defaults.closed_timeout;
         add("closed-timeout", is_default, time(self.closed_timeout));
         options
@@ -288,6 +298,7 @@ mod tests {
             "budget",
             "closer",
             "half_closed_timeout",
+            "one_sided_timeout",
             "closed_timeout",
         ] {
             let of = |command: &clap::Command| {

@@ -49,6 +49,7 @@ fn scribe(settings: &Settings, recording: &Recording, title: String) -> Option<L
         budget: settings.budget,
         closer: settings.closer,
         half_closed_lifetime: settings.half_closed_timeout,
+        one_sided_lifetime: settings.one_sided_timeout,
         closed_lifetime: settings.closed_timeout,
         filter: Filter::default(),
         most_findings: 0,

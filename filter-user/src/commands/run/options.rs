@@ -116,11 +116,14 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value = "65536", env = "LASTACK_MAX_FLOWS", hide_env_values = true,
           value_parser = RangedU64ValueParser::<u32>::new().range(1..=1 << 24))]
     pub(super) max_flows: u32,
-    /// How long a connection is remembered after the FIN of one side alone; no longer than 1m while
-    /// the other side has not answered
+    /// How long a connection is remembered after the FIN of one side alone
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = span,
           env = "LASTACK_HALF_CLOSED_TIMEOUT", hide_env_values = true)]
     pub(super) half_closed_timeout: Duration,
+    /// The same while the other side has not answered
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = span,
+          env = "LASTACK_ONE_SIDED_TIMEOUT", hide_env_values = true)]
+    pub(super) one_sided_timeout: Duration,
     /// How long a connection is remembered after it is closed
     #[arg(long, value_name = "TIME", default_value = "4m", value_parser = span,
           env = "LASTACK_CLOSED_TIMEOUT", hide_env_values = true)]
@@ -263,6 +266,7 @@ impl Arguments {
             budget: self.budget,
             max_flows: self.max_flows,
             half_closed_timeout: self.half_closed_timeout,
+            one_sided_timeout: self.one_sided_timeout,
             closed_timeout: self.closed_timeout,
             ingress: self.attaching.ingress,
             xdp_mode: self.attaching.xdp_mode,
