@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -11,16 +11,19 @@ use clap::Args;
 
 use crate::{
     apt::{self, Tool},
-    linker::cache,
-    machine::{Call, Here, Machine},
+    machine::Here,
     process::{Clock, visibly},
+    program::Program,
     workspace,
 };
 
 const TARGETS: [&str; 4] = ["wire", "close", "traffic", "capture"];
 
-/// The version that is known to serve.
-const VERSION: &str = "0.13.2";
+const CARGO_FUZZ: Program = Program {
+    name: "cargo-fuzz",
+    version: "0.13.2",
+    why: "it builds and runs the fuzz targets",
+};
 
 /// libFuzzer is C++.
 const TOOLS: [Tool; 1] = [("c++", "g++")];
@@ -43,34 +46,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         None => TARGETS.to_vec(),
     };
     apt::tools(&Here, &TOOLS, "libFuzzer is built with it")?;
-    let cargo_fuzz = ensure(&Here)?;
+    let cargo_fuzz = CARGO_FUZZ.ensure(&Here)?;
     visibly(&mut cargo(&cargo_fuzz, "build"))?;
     for target in targets {
         fuzz(&cargo_fuzz, target, arguments.seconds)?;
     }
     Ok(())
-}
-
-/// Finds cargo-fuzz, or installs it where the other tools are kept.
-fn ensure(machine: &dyn Machine) -> Result<PathBuf> {
-    let root = cache(machine).join(format!("cargo-fuzz-{VERSION}"));
-    let own = root.join("bin/cargo-fuzz");
-    if let Some(found) = machine.program("cargo-fuzz") {
-        return Ok(found);
-    }
-    if machine.exists(&own) {
-        return Ok(own);
-    }
-    machine.say(&format!(
-        "installing cargo-fuzz {VERSION} (about a minute): it builds and runs the fuzz targets"
-    ));
-    let install = ["install", "cargo-fuzz", "--version", VERSION, "--locked"];
-    let root_option = ["--root", &root.to_string_lossy()];
-    machine.change(&Call::new(
-        &workspace::cargo_program(),
-        &[&install[..], &root_option].concat(),
-    ))?;
-    Ok(own)
 }
 
 /// A cargo-fuzz command. Nothing here is unsafe, so that no sanitizer is needed, and with none a
@@ -177,22 +158,6 @@ fn crash(cargo_fuzz: &Path, target: &str, log: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::setup::fake::Fake;
-
-    #[test]
-    fn cargo_fuzz_is_taken_from_path_or_installed_apart() {
-        let there = Fake::user().program("cargo-fuzz");
-        assert_eq!(ensure(&there).unwrap(), Path::new("/bin/cargo-fuzz"));
-        assert!(there.changes().is_empty());
-        let bare = Fake::user();
-        let installed = ensure(&bare).unwrap();
-        let [change] = &bare.changes()[..] else {
-            panic!("{:?}", bare.changes())
-        };
-        let root = installed.ancestors().nth(2).unwrap();
-        assert!(change.contains("install cargo-fuzz --version"), "{change}");
-        assert!(change.ends_with(&root.to_string_lossy()[..]), "{change}");
-    }
 
     #[test]
     fn libfuzzers_last_line_is_parsed() {
