@@ -12,7 +12,7 @@ use clap::Args;
 use crate::{
     apt::{self, Tool},
     machine::Here,
-    process::{Clock, visibly},
+    process::{Clock, quietly, visibly},
     program::Program,
     workspace,
 };
@@ -24,6 +24,10 @@ const CARGO_FUZZ: Program = Program {
     version: "0.13.2",
     why: "it builds and runs the fuzz targets",
 };
+
+/// What is committed of each target, and what runs have found.
+const CORPUS: &str = "fuzz/corpus";
+const FOUND: &str = "target/fuzz-corpus";
 
 /// libFuzzer is C++.
 const TOOLS: [Tool; 1] = [("c++", "g++")];
@@ -37,6 +41,9 @@ pub(crate) struct Arguments {
     /// How long each runs
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
+    /// Makes the committed corpus the fewest inputs that cover what it and all runs here cover
+    #[arg(long)]
+    keep: bool,
 }
 
 /// The verb.
@@ -50,6 +57,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     visibly(&mut cargo(&cargo_fuzz, "build"))?;
     for target in targets {
         fuzz(&cargo_fuzz, target, arguments.seconds)?;
+        if arguments.keep {
+            keep(&cargo_fuzz, target)?;
+        }
     }
     Ok(())
 }
@@ -70,15 +80,14 @@ fn cargo(cargo_fuzz: &Path, verb: &str) -> Command {
 
 /// Runs one target on the committed corpus and on what earlier runs have found.
 fn fuzz(cargo_fuzz: &Path, target: &str, seconds: u32) -> Result<()> {
-    let root = workspace::root();
-    let found = root.join("target/fuzz-corpus").join(target);
+    let found = workspace::root().join(FOUND).join(target);
     fs::create_dir_all(&found).with_context(|| format!("cannot make {}", found.display()))?;
     let mut command = cargo(cargo_fuzz, "run");
     command
         .arg(target)
         // The first is where libFuzzer writes to.
         .arg(&found)
-        .arg(root.join("fuzz/corpus").join(target))
+        .arg(workspace::root().join(CORPUS).join(target))
         .arg("--")
         .arg(format!("-max_total_time={seconds}"))
         .arg("-print_final_stats=1")
@@ -104,6 +113,28 @@ fn fuzz(cargo_fuzz: &Path, target: &str, seconds: u32) -> Result<()> {
         "{target}: {} executions in {elapsed} s, {} edges covered, {} inputs kept",
         figures.executions, figures.edges, figures.inputs
     );
+    Ok(())
+}
+
+/// Has libFuzzer choose the fewest, and puts them in place of the committed ones.
+fn keep(cargo_fuzz: &Path, target: &str) -> Result<()> {
+    let below = |directory: &str| workspace::root().join(directory).join(target);
+    let [corpus, found, fewest] = [CORPUS, FOUND, "target/fuzz-fewest"].map(below);
+    if fewest.exists() {
+        // Of a run that did not get far.
+        fs::remove_dir_all(&fewest)
+            .with_context(|| format!("cannot empty {}", fewest.display()))?;
+    }
+    fs::create_dir_all(&fewest).with_context(|| format!("cannot make {}", fewest.display()))?;
+    let mut merge = cargo(cargo_fuzz, "run");
+    merge.arg(target).args([&fewest, &corpus, &found]);
+    merge.args(["--", "-merge=1"]);
+    quietly(&mut merge, &format!("cargo fuzz run {target} -- -merge=1"))?;
+    fs::remove_dir_all(&corpus)
+        .and_then(|()| fs::rename(&fewest, &corpus))
+        .with_context(|| format!("cannot replace {}", corpus.display()))?;
+    let count = fs::read_dir(&corpus)?.count();
+    println!("{target}: {count} inputs are in {CORPUS} now");
     Ok(())
 }
 
