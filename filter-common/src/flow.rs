@@ -77,10 +77,6 @@ pub struct Flow {
 /// No padding: 12 octets and 20; and what the server told is the first word.
 const _: () = assert!(size_of::<Flow>() == 32 && offset_of!(Flow, server) == 0);
 
-#[cfg(feature = "user")]
-// SAFETY: repr(C), integers only, no padding.
-unsafe impl aya::Pod for Flow {}
-
 /// How far a flow is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {

@@ -20,6 +20,8 @@ pub mod close;
 pub mod expiry;
 pub mod flow;
 pub mod layout;
+#[cfg(feature = "user")]
+mod plain_data;
 pub mod policy;
 pub mod record;
 pub mod segment;

@@ -216,10 +216,6 @@ impl Configuration {
     }
 }
 
-#[cfg(feature = "user")]
-// SAFETY: repr(C), integers only, no padding.
-unsafe impl aya::Pod for Configuration {}
-
 /// Entries for the interfaces of one instance.
 pub const MOST_INTERFACES: u32 = 256;
 /// The entry of interfaces that are not served; it is never another's, so that eight bits tell all

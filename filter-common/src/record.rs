@@ -63,13 +63,3 @@ impl EventRecord {
         Reason::from_discriminant(self.reason)
     }
 }
-
-#[cfg(feature = "user")]
-// SAFETY: repr(C), integers only, no padding.
-unsafe impl aya::Pod for HostRecord {}
-#[cfg(feature = "user")]
-// SAFETY: likewise.
-unsafe impl aya::Pod for EventRecord {}
-#[cfg(feature = "user")]
-// SAFETY: likewise.
-unsafe impl aya::Pod for EventQuota {}

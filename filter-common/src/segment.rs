@@ -198,10 +198,6 @@ pub fn words(address: IpAddr) -> [u32; 4] {
     })
 }
 
-#[cfg(feature = "user")]
-// SAFETY: repr(C), words only, no padding.
-unsafe impl aya::Pod for FlowKey {}
-
 #[cfg(test)]
 mod tests {
     use super::*;

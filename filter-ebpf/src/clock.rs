@@ -14,6 +14,7 @@ use aya_ebpf::{
 
 /// Writes the jiffies over the first octets of the packet. It is never attached, only run.
 #[classifier]
+#[expect(unsafe_code, reason = "a helper of the kernel")]
 #[expect(
     clippy::needless_pass_by_value,
     reason = "the entry point's shape is that of the attribute"

@@ -1,5 +1,10 @@
 //! The settings, as read-only data that the loader fixes before the programs are loaded.
 
+#![expect(
+    unsafe_code,
+    reason = "the loader writes this static, so it is read as volatile, and found by its symbol"
+)]
+
 use aya_ebpf::Global;
 use filter_common::{Closer, Direction, Flags, Mode, Policy, Ticks, policy::Configuration};
 

@@ -1,6 +1,11 @@
 //! Parse, look up, decide, store, count. No policy: it fetches facts, asks, and carries the
 //! decision out.
 
+#![expect(
+    unsafe_code,
+    reason = "elements of maps are shared with other CPUs, so they are reached by pointer"
+)]
+
 use core::mem::MaybeUninit;
 
 use aya_ebpf::{

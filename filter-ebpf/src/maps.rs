@@ -1,5 +1,9 @@
 //! All maps. The loader sets the sizes that depend on settings.
 
+#![expect(
+    unsafe_code,
+    reason = "elements of maps are shared with other CPUs, so they are reached by pointer"
+)]
 #![expect(clippy::cast_possible_truncation, reason = "an entry has 8 bits")]
 
 use aya_ebpf::{

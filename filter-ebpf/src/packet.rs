@@ -4,6 +4,10 @@
 //! once into a scratch buffer and read there.
 
 #![expect(
+    unsafe_code,
+    reason = "packets are read in place, and by helpers of the kernel"
+)]
+#![expect(
     clippy::cast_possible_truncation,
     reason = "no offset and no length in a frame needs more than 32 bits"
 )]

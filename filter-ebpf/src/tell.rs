@@ -1,5 +1,10 @@
 //! What is told of decisions: events, and the log.
 
+#![expect(
+    unsafe_code,
+    reason = "helpers of the kernel; elements of maps are reached by pointer"
+)]
+
 use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::map, maps::RingBuf};
 use aya_log_ebpf::debug;
 use filter_common::{

@@ -1,4 +1,4 @@
-//! What README.md and docs/ say of commands, metrics, alerts and each other is so. Needs root, curl
+//! What README.md, SECURITY.md and docs/ say of commands, metrics, alerts, unsafe code and each other is so. Needs root, curl
 //! and promtool.
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
@@ -31,7 +31,7 @@ impl Document {
         let docs = fs::read_dir(root.join("docs")).unwrap();
         let mut paths: Vec<_> = docs.map(|entry| entry.unwrap().path()).collect();
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
-        paths.push(root.join("README.md"));
+        paths.extend(["README.md", "SECURITY.md"].map(|name| root.join(name)));
         let read = |path: PathBuf| Self {
             text: fs::read_to_string(&path).unwrap(),
             path,
@@ -264,4 +264,38 @@ fn links_between_documents_lead_somewhere() {
             );
         }
     }
+}
+
+/// The Rust files below a directory that have unsafe code, by the attribute that this takes.
+fn unsafe_modules(root: &Path, directory: &Path, found: &mut BTreeSet<String>) {
+    let attribute = concat!("unsafe", "_code");
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            unsafe_modules(root, &path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs")
+            && fs::read_to_string(&path).unwrap().contains(attribute)
+        {
+            let path = path.strip_prefix(root).unwrap();
+            found.insert(path.to_str().unwrap().to_owned());
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_is_where_the_architecture_says() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(root).unwrap() {
+        let path = entry.unwrap().path();
+        if path.join("Cargo.toml").exists() {
+            unsafe_modules(root, &path, &mut found);
+        }
+    }
+    let text = fs::read_to_string(root.join("docs/architecture.md")).unwrap();
+    let (_, section) = text.split_once("\n## Unsafe code\n").unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let words = section.split('`').filter(|word| word.contains('/'));
+    let listed: BTreeSet<_> = words.map(str::to_owned).collect();
+    assert_eq!(listed, found);
 }

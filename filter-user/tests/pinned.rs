@@ -7,6 +7,8 @@ mod instance;
 
 use std::{
     fs,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    process::Command,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
@@ -24,7 +26,7 @@ use instance::{
     Instance,
     bpffs::BpfFileSystem,
     expected::has_tcx,
-    hooks, lastack, output, tool,
+    hooks, lastack, output, run, tool,
     wiring::{Network, ip},
 };
 
@@ -274,6 +276,42 @@ fn what_cannot_be_taken_over_is_refused_in_one_line_and_goes_on() {
     // Nothing is served of an interface that is not there, and the others go on as they were.
     refused(&["--iface", "nope0"], &["nope0"]);
     assert_all_cured(&work(&mut client));
+}
+
+/// Whatever the mask is that new files get.
+#[test]
+fn what_is_pinned_is_its_owners_alone() {
+    let pinned = Pinned::new();
+    // Its own directory is of the test.
+    let directory = pinned.file_system.path().join("some/where");
+    let pin = ["--pin", "--pin-dir", directory.to_str().unwrap()];
+    let run = run(&[WAN], &pin);
+    let mut unmasked = Command::new("sh");
+    unmasked
+        .args(["-c", "umask 0 && exec \"$0\" \"$@\""])
+        .arg(run.get_program())
+        .args(run.get_args());
+    let instance = Instance::spawn(&pinned.topology().gateway, unmasked).attached_to(&[WAN]);
+    let mut files = 0;
+    let mut directories = vec![pinned.file_system.path().to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let there = path.metadata().unwrap();
+            let mode = there.permissions().mode() & 0o7777;
+            let expected = if there.is_dir() { 0o700 } else { 0o600 };
+            let shown = path.display();
+            assert_eq!(mode, expected, "{shown}: {mode:o}, not {expected:o}");
+            assert_eq!(there.uid(), 0, "{shown}");
+            if there.is_dir() {
+                directories.push(path);
+            } else {
+                files += 1;
+            }
+        }
+    }
+    assert!(files > 5, "{files} are pinned");
+    assert!(instance.stop(Signal::SIGTERM).0.success());
 }
 
 #[test]

@@ -10,7 +10,6 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use serde_json::Value;
 
 use crate::{
     process::{Clock, in_words},
@@ -67,7 +66,9 @@ pub(crate) fn lastack(arguments: &Arguments) -> Result<PathBuf> {
     let artifacts = cargo.stdout.take().map(|stdout| {
         thread::spawn(move || {
             let lines = BufReader::new(stdout).lines().map_while(Result::ok);
-            lines.filter_map(|line| executable(&line)).last()
+            lines
+                .filter_map(|line| workspace::executable(&line, "lastack"))
+                .last()
         })
     });
     let clock = Clock::start();
@@ -90,28 +91,4 @@ pub(crate) fn lastack(arguments: &Arguments) -> Result<PathBuf> {
     }
     let built = artifacts.and_then(|reader| reader.join().ok()).flatten();
     built.context("cargo built no lastack binary")
-}
-
-/// The executable that a line of cargo's messages tells of.
-fn executable(line: &str) -> Option<PathBuf> {
-    let message: Value = serde_json::from_str(line).ok()?;
-    let named = message["target"]["name"] == "lastack";
-    named.then(|| message["executable"].as_str().map(PathBuf::from))?
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_executable_is_found_among_cargos_messages() {
-        let line = r#"{"reason":"compiler-artifact","target":{"name":"lastack"},"executable":"/t/release/lastack"}"#;
-        assert_eq!(executable(line), Some("/t/release/lastack".into()));
-        assert_eq!(executable(&line.replace("\"lastack\"", "\"anyhow\"")), None);
-        assert_eq!(
-            executable(r#"{"target":{"name":"lastack"},"executable":null}"#),
-            None
-        );
-        assert_eq!(executable("not json"), None);
-    }
 }

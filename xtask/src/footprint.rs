@@ -4,7 +4,11 @@
 //! The figures follow from the compiler and, but for those of the object, from the kernel's
 //! verifier: with others than the file names there is nothing to compare.
 
-use std::{fs, process::Stdio};
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
@@ -13,7 +17,9 @@ use crate::{
     conf::Conf,
     linker,
     machine::{Here, Machine},
-    setup, workspace,
+    process::in_words,
+    setup,
+    workspace::{self, HOST},
 };
 
 const FILE: &str = "docs/footprint.txt";
@@ -67,12 +73,14 @@ pub(crate) fn check(conf: &Conf) -> Result<()> {
 
 /// The figures of what is built here, below the tools that built it.
 fn built(conf: &Conf) -> Result<String> {
-    let mut bench = workspace::cargo(["run", "--quiet", "--package=bench", "--", "footprint"]);
-    bench.args((!Here.is_root()).then_some("--object-only"));
+    let mut bench = Command::new(build()?);
+    bench
+        .arg("footprint")
+        .args((!Here.is_root()).then_some("--object-only"));
     let output = bench
         .stderr(Stdio::inherit())
         .output()
-        .context("cannot start cargo")?;
+        .with_context(|| format!("cannot start {}", bench.get_program().display()))?;
     if !output.status.success() {
         bail!("the size of the packet programs cannot be told");
     }
@@ -82,6 +90,27 @@ fn built(conf: &Conf) -> Result<String> {
         linker::VERSION,
         String::from_utf8(output.stdout)?
     ))
+}
+
+/// Builds what measures them. With all other programs and the examples, for which dev-dependencies
+/// count, it takes what the tests are built with, and leaves it to them.
+fn build() -> Result<PathBuf> {
+    let output = workspace::cargo(["build", "--quiet", "--bins", "--examples"])
+        .args(HOST)
+        .arg("--message-format=json-render-diagnostics")
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot start cargo")?;
+    if !output.status.success() {
+        bail!(
+            "what measures the packet programs was not built: cargo failed ({})",
+            in_words(output.status)
+        );
+    }
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .find_map(|line| workspace::executable(line, "bench"))
+        .context("cargo built no program bench")
 }
 
 /// What came of a comparison.

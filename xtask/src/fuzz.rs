@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -11,16 +11,23 @@ use clap::Args;
 
 use crate::{
     apt::{self, Tool},
-    linker::cache,
-    machine::{Call, Here, Machine},
-    process::{Clock, visibly},
+    machine::Here,
+    process::{Clock, quietly, visibly},
+    program::Program,
     workspace,
 };
 
 const TARGETS: [&str; 4] = ["wire", "close", "traffic", "capture"];
 
-/// The version that is known to serve.
-const VERSION: &str = "0.13.2";
+const CARGO_FUZZ: Program = Program {
+    name: "cargo-fuzz",
+    version: "0.13.2",
+    why: "it builds and runs the fuzz targets",
+};
+
+/// What is committed of each target, and what runs have found.
+const CORPUS: &str = "fuzz/corpus";
+const FOUND: &str = "target/fuzz-corpus";
 
 /// libFuzzer is C++.
 const TOOLS: [Tool; 1] = [("c++", "g++")];
@@ -34,6 +41,9 @@ pub(crate) struct Arguments {
     /// How long each runs
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
+    /// Makes the committed corpus the fewest inputs that cover what it and all runs here cover
+    #[arg(long)]
+    keep: bool,
 }
 
 /// The verb.
@@ -43,34 +53,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         None => TARGETS.to_vec(),
     };
     apt::tools(&Here, &TOOLS, "libFuzzer is built with it")?;
-    let cargo_fuzz = ensure(&Here)?;
+    let cargo_fuzz = CARGO_FUZZ.ensure(&Here)?;
     visibly(&mut cargo(&cargo_fuzz, "build"))?;
     for target in targets {
         fuzz(&cargo_fuzz, target, arguments.seconds)?;
+        if arguments.keep {
+            keep(&cargo_fuzz, target)?;
+        }
     }
     Ok(())
-}
-
-/// Finds cargo-fuzz, or installs it where the other tools are kept.
-fn ensure(machine: &dyn Machine) -> Result<PathBuf> {
-    let root = cache(machine).join(format!("cargo-fuzz-{VERSION}"));
-    let own = root.join("bin/cargo-fuzz");
-    if let Some(found) = machine.program("cargo-fuzz") {
-        return Ok(found);
-    }
-    if machine.exists(&own) {
-        return Ok(own);
-    }
-    machine.say(&format!(
-        "installing cargo-fuzz {VERSION} (about a minute): it builds and runs the fuzz targets"
-    ));
-    let install = ["install", "cargo-fuzz", "--version", VERSION, "--locked"];
-    let root_option = ["--root", &root.to_string_lossy()];
-    machine.change(&Call::new(
-        &workspace::cargo_program(),
-        &[&install[..], &root_option].concat(),
-    ))?;
-    Ok(own)
 }
 
 /// A cargo-fuzz command. Nothing here is unsafe, so that no sanitizer is needed, and with none a
@@ -89,15 +80,14 @@ fn cargo(cargo_fuzz: &Path, verb: &str) -> Command {
 
 /// Runs one target on the committed corpus and on what earlier runs have found.
 fn fuzz(cargo_fuzz: &Path, target: &str, seconds: u32) -> Result<()> {
-    let root = workspace::root();
-    let found = root.join("target/fuzz-corpus").join(target);
+    let found = workspace::root().join(FOUND).join(target);
     fs::create_dir_all(&found).with_context(|| format!("cannot make {}", found.display()))?;
     let mut command = cargo(cargo_fuzz, "run");
     command
         .arg(target)
         // The first is where libFuzzer writes to.
         .arg(&found)
-        .arg(root.join("fuzz/corpus").join(target))
+        .arg(workspace::root().join(CORPUS).join(target))
         .arg("--")
         .arg(format!("-max_total_time={seconds}"))
         .arg("-print_final_stats=1")
@@ -123,6 +113,28 @@ fn fuzz(cargo_fuzz: &Path, target: &str, seconds: u32) -> Result<()> {
         "{target}: {} executions in {elapsed} s, {} edges covered, {} inputs kept",
         figures.executions, figures.edges, figures.inputs
     );
+    Ok(())
+}
+
+/// Has libFuzzer choose the fewest, and puts them in place of the committed ones.
+fn keep(cargo_fuzz: &Path, target: &str) -> Result<()> {
+    let below = |directory: &str| workspace::root().join(directory).join(target);
+    let [corpus, found, fewest] = [CORPUS, FOUND, "target/fuzz-fewest"].map(below);
+    if fewest.exists() {
+        // Of a run that did not get far.
+        fs::remove_dir_all(&fewest)
+            .with_context(|| format!("cannot empty {}", fewest.display()))?;
+    }
+    fs::create_dir_all(&fewest).with_context(|| format!("cannot make {}", fewest.display()))?;
+    let mut merge = cargo(cargo_fuzz, "run");
+    merge.arg(target).args([&fewest, &corpus, &found]);
+    merge.args(["--", "-merge=1"]);
+    quietly(&mut merge, &format!("cargo fuzz run {target} -- -merge=1"))?;
+    fs::remove_dir_all(&corpus)
+        .and_then(|()| fs::rename(&fewest, &corpus))
+        .with_context(|| format!("cannot replace {}", corpus.display()))?;
+    let count = fs::read_dir(&corpus)?.count();
+    println!("{target}: {count} inputs are in {CORPUS} now");
     Ok(())
 }
 
@@ -177,22 +189,6 @@ fn crash(cargo_fuzz: &Path, target: &str, log: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::setup::fake::Fake;
-
-    #[test]
-    fn cargo_fuzz_is_taken_from_path_or_installed_apart() {
-        let there = Fake::user().program("cargo-fuzz");
-        assert_eq!(ensure(&there).unwrap(), Path::new("/bin/cargo-fuzz"));
-        assert!(there.changes().is_empty());
-        let bare = Fake::user();
-        let installed = ensure(&bare).unwrap();
-        let [change] = &bare.changes()[..] else {
-            panic!("{:?}", bare.changes())
-        };
-        let root = installed.ancestors().nth(2).unwrap();
-        assert!(change.contains("install cargo-fuzz --version"), "{change}");
-        assert!(change.ends_with(&root.to_string_lossy()[..]), "{change}");
-    }
 
     #[test]
     fn libfuzzers_last_line_is_parsed() {

@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use crate::{
     apt::Apt,
     machine::{Call, Machine},
+    program::{self, cache},
     toolchain::version,
     workspace,
 };
@@ -104,18 +105,6 @@ fn kept_in(machine: &dyn Machine, kind: &str) -> PathBuf {
     cache(machine).join(format!("bpf-linker-{VERSION}-{kind}"))
 }
 
-/// Where tools are kept: outside the checkout, so that a fresh clone or a `cargo clean` does not
-/// cost another build.
-pub(crate) fn cache(machine: &dyn Machine) -> PathBuf {
-    machine
-        .variable("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(Path::new(&machine.variable("HOME")?).join(".cache")))
-        .filter(|cache| cache.is_absolute())
-        .unwrap_or_else(|| workspace::root().join("target"))
-        .join("lastack")
-}
-
 /// Where an LLVM of this major has the library that bpf-linker links to.
 fn llvm_prefix(machine: &dyn Machine, major: u32) -> Option<PathBuf> {
     let named = machine
@@ -141,22 +130,10 @@ fn build(machine: &dyn Machine, llvm: u32, prefix: &Path) -> Result<PathBuf> {
         "installing bpf-linker {VERSION} for LLVM {llvm} (about a minute): rustc links the packet programs with it"
     ));
     let feature = format!("llvm-{llvm}");
-    let install = [
-        "install",
-        "bpf-linker",
-        "--version",
-        VERSION,
-        "--locked",
-        "--force",
-    ];
-    let features = ["--no-default-features", "--features", &feature];
-    let root_option = ["--root", &root.to_string_lossy()];
-    let arguments = [&install[..], &features, &root_option].concat();
+    let options = ["--force", "--no-default-features", "--features", &feature];
+    let install = program::install("bpf-linker", VERSION, &options, &root);
     machine
-        .change(
-            &Call::new(&workspace::cargo_program(), &arguments)
-                .with("LLVM_PREFIX", &prefix.to_string_lossy()),
-        )
+        .change(&install.with("LLVM_PREFIX", &prefix.to_string_lossy()))
         .context("cannot build bpf-linker")?;
     checked(machine, &root, llvm)
 }

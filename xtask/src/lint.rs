@@ -1,9 +1,10 @@
-//! `cargo xtask lint`: format, clippy for the host and for the BPF target, documentation,
-//! footprint of the packet programs.
+//! `cargo xtask lint`: format, clippy for the host and for the BPF target, dependencies,
+//! documentation, footprint of the packet programs.
 
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
+use clap::Args;
 
 use crate::{
     apt::Apt,
@@ -11,28 +12,39 @@ use crate::{
     footprint,
     machine::{Call, Here, Machine},
     process::visibly,
+    program::Program,
     setup,
     toolchain::{Core, TARGET},
-    workspace,
+    workspace::{self, HOST},
 };
 
+const CARGO_DENY: Program = Program {
+    name: "cargo-deny",
+    version: "0.20.2",
+    why: "it checks dependencies",
+};
+
+/// Options of `cargo xtask lint`.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Arguments {
+    /// Looks, too, for dependencies with a published fault, in a database that it fetches
+    #[arg(long)]
+    advisories: bool,
+}
+
 /// The verb.
-pub(crate) fn run() -> Result<()> {
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     visibly(&mut workspace::cargo(["fmt", "--all", "--check"]))?;
     let conf = setup::ensure()?;
-    let host = ["--workspace", "--exclude=filter-ebpf"];
-    visibly(workspace::cargo(["clippy"]).args(host).args([
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ]))?;
     visibly(
-        workspace::cargo(["clippy", "--package=fuzz", "--bins"])
-            .args(["--features=libfuzzer", "--", "-D", "warnings"])
+        workspace::cargo(["clippy"])
+            .args(HOST)
+            .args(["--all-targets", "--features=fuzz/libfuzzer"])
+            .args(["--", "-D", "warnings"])
             // Nothing is linked, so that libFuzzer need not be built.
             .env("CUSTOM_LIBFUZZER_PATH", "/dev/null"),
     )?;
+    check_dependencies(arguments)?;
     ensure_clippy(&conf)?;
     let on_bpf = ["--package=filter-ebpf", "--target", TARGET];
     visibly(
@@ -41,8 +53,11 @@ pub(crate) fn run() -> Result<()> {
             .args(["--bins", "--", "-D", "warnings"]),
     )?;
     visibly(
-        workspace::cargo(["doc", "--no-deps"])
-            .args(host)
+        workspace::cargo(["doc", "--no-deps", "--lib"])
+            .args(HOST)
+            .args(["--bin=bench", "--bin=lastack", "--bin=xtask"])
+            // With examples it takes dev-dependencies into account, as clippy did above.
+            .arg("--examples")
             .env("RUSTDOCFLAGS", "-D warnings"),
     )?;
     visibly(
@@ -52,6 +67,16 @@ pub(crate) fn run() -> Result<()> {
             .env("RUSTDOCFLAGS", bpf_flags("-D warnings")),
     )?;
     footprint::check(&conf)
+}
+
+/// What deny.toml says of them.
+fn check_dependencies(arguments: &Arguments) -> Result<()> {
+    let mut deny = Command::new(CARGO_DENY.ensure(&Here)?);
+    deny.current_dir(workspace::root())
+        // What is allowed and not there is a warning.
+        .args(["check", "--deny=warnings", "bans", "licenses", "sources"])
+        .args(arguments.advisories.then_some("advisories"));
+    visibly(&mut deny)
 }
 
 /// A cargo subcommand of the toolchain that builds the packet programs, as aya-build calls it.

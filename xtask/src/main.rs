@@ -6,7 +6,6 @@ mod build;
 mod build_and_run;
 mod ci;
 mod conf;
-
 mod footprint;
 mod fuzz;
 mod linker;
@@ -15,6 +14,7 @@ mod loss;
 mod machine;
 mod model;
 mod process;
+mod program;
 mod record;
 mod setup;
 mod test;
@@ -58,9 +58,9 @@ enum Verb {
     Record(record::Arguments),
     /// Compares how large the packet programs are with docs/footprint.txt
     Footprint(footprint::Arguments),
-    /// Checks format, clippy (host and BPF target), documentation and footprint
-    Lint,
-    /// What continuous integration runs: lint, test, vm, then model
+    /// Checks format, clippy (host and BPF target), dependencies, documentation and footprint
+    Lint(lint::Arguments),
+    /// What continuous integration runs: lint, then test and vm, and model beside them
     Ci,
 }
 
@@ -77,7 +77,7 @@ fn main() -> ExitCode {
         Verb::Bench(arguments) => bench::run(&arguments),
         Verb::Record(arguments) => record::run(&arguments),
         Verb::Footprint(arguments) => footprint::run(&arguments),
-        Verb::Lint => lint::run(),
+        Verb::Lint(arguments) => lint::run(&arguments),
         Verb::Ci => ci::run(),
     };
     match done {

@@ -9,7 +9,8 @@ use crate::{
     apt::{self, Tool},
     machine::{Call, Here, Machine},
     process::visibly,
-    setup, workspace,
+    setup,
+    workspace::{self, HOST},
 };
 
 /// Options of `cargo xtask test`.
@@ -74,7 +75,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     setup::ensure()?;
     ensure_tools()?;
-    let mut tests = workspace::cargo(["test", "--workspace", "--exclude=filter-ebpf"]);
+    let mut tests = workspace::cargo(["test"]);
+    tests.args(HOST);
     if !is_root {
         eprintln!("the tests are built as you and run as root, through sudo");
         tests.env(runner_variable(), "sudo -E");

@@ -15,7 +15,7 @@ mod told;
 use std::sync::{Arc, Mutex};
 
 use anyhow::Context as _;
-use log::{info, warn};
+use log::warn;
 use tokio::sync::{broadcast, watch};
 
 pub(in crate::commands) use self::options::CloserName;
@@ -77,7 +77,7 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     let (stop, stopped) = watch::channel(());
     let server = listener.map(|listener| {
         if let Ok(address) = listener.local_addr() {
-            info!("metrics at http://{address}/metrics");
+            start::tell_of_metrics(address);
         }
         let metrics = Metrics::new(Arc::clone(&datapath), Arc::clone(&one_sided));
         tokio::spawn(server::serve(listener, metrics, stopped))

@@ -4,6 +4,8 @@
 //! comes and goes meanwhile. Going from key to key begins anew where the key is removed that it
 //! stands on.
 
+#![expect(unsafe_code, reason = "aya has no BPF_MAP_LOOKUP_BATCH")]
+
 use std::{
     io,
     mem::{MaybeUninit, zeroed},

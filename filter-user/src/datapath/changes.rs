@@ -1,5 +1,10 @@
 //! Word from the kernel that interfaces, or filters on them, may have changed.
 
+#![expect(
+    unsafe_code,
+    reason = "registering a descriptor is a promise to keep it open"
+)]
+
 use std::io;
 
 use netlink_sys::{Socket, protocols::NETLINK_ROUTE};

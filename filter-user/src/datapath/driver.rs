@@ -1,5 +1,7 @@
 //! The name of an interface's driver.
 
+#![expect(unsafe_code, reason = "no crate here has the ioctl ETHTOOL_GDRVINFO")]
+
 use std::{ffi::CStr, mem, os::fd::AsRawFd as _};
 
 use nix::{

@@ -1,5 +1,7 @@
 //! What the programs report: drops and resets.
 
+#![expect(unsafe_code, reason = "records of the kernel's ring buffer are octets")]
+
 use std::{
     io,
     net::SocketAddr,

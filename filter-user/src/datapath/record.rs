@@ -1,5 +1,7 @@
 //! What a pinned instance says of itself, for whoever takes it over or asks it.
 
+#![expect(unsafe_code, reason = "what is in a BPF map is plain data")]
+
 use std::{collections::BTreeMap, fs, io, os::unix::fs::MetadataExt as _};
 
 use aya::{

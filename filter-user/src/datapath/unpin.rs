@@ -1,5 +1,10 @@
 //! Takes a pinned link off and removes its pin.
 
+#![expect(
+    unsafe_code,
+    reason = "aya does not detach a pinned link whatever its type"
+)]
+
 use std::{
     ffi::CString,
     fs, io,

@@ -3,6 +3,11 @@
 //! The kernel frees it, with all its interfaces, when the last thread, process, socket and
 //! file descriptor in it is gone: nothing is left behind, not even by a killed process.
 
+#![expect(
+    unsafe_code,
+    reason = "a process that is to end with its namespace says so between fork and exec"
+)]
+
 use std::{
     fs, io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},

@@ -1,5 +1,10 @@
 //! What tshark reads and the rules' own words give is what the program finds.
 
+#![expect(
+    unsafe_code,
+    reason = "a process that is to end with this one says so between fork and exec"
+)]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{self, BufRead as _, BufReader, Read as _},

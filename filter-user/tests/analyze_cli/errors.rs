@@ -1,5 +1,10 @@
 //! What it says of files that are none, or damaged, and of options that make no sense.
 
+#![expect(
+    unsafe_code,
+    reason = "a filter of system calls is put on between fork and exec"
+)]
+
 use std::{
     collections::BTreeMap, env::consts::ARCH, io, os::unix::process::CommandExt as _, path::Path,
     process::Command,

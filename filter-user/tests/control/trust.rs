@@ -1,5 +1,10 @@
 //! Who may ask, and who is believed.
 
+#![expect(
+    unsafe_code,
+    reason = "only the system call itself changes one thread's user"
+)]
+
 use std::{
     io,
     os::{

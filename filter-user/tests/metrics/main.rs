@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
 
+mod addresses;
 mod formats;
 mod hostile;
 #[path = "../instance/mod.rs"]

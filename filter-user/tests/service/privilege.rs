@@ -1,6 +1,11 @@
 //! The capabilities that it needs, and those that it has while it runs.
 
-use std::{collections::HashMap, fs, os::unix::fs::PermissionsExt, process::Command};
+use std::{
+    collections::HashMap,
+    fs,
+    os::unix::fs::PermissionsExt,
+    process::{Command, Stdio},
+};
 
 use filter_user::lab::{
     namespace::Namespace,
@@ -37,14 +42,18 @@ impl Limited {
 
     /// Another user, who is given the same.
     fn user() -> Self {
-        let only = capabilities();
+        Self::user_with(&capabilities())
+    }
+
+    /// Another user, who is given these.
+    fn user_with(only: &str) -> Self {
         Self::new(&[
             ("--reuid", "65534"),
             ("--regid", "65534"),
             ("--groups", "65534"),
-            ("--bounding-set", &only),
-            ("--inh-caps", &only),
-            ("--ambient-caps", &only),
+            ("--bounding-set", only),
+            ("--inh-caps", only),
+            ("--ambient-caps", only),
         ])
     }
 
@@ -211,6 +220,27 @@ fn another_user_with_three_capabilities_serves_by_xdp_and_tcx() {
 #[test]
 fn another_user_with_three_capabilities_serves_by_clsact() {
     assert_limited_works(&Limited::user(), &CLSACT);
+}
+
+#[test]
+fn each_of_the_three_that_is_missing_is_named_in_one_line_and_nothing_is_attached() {
+    let topology = Topology::new().unwrap();
+    let gateway = &topology.gateway;
+    let before = hooks(gateway, WAN);
+    let three = ["bpf", "net_admin", "perfmon"];
+    for missing in three {
+        let others: Vec<_> = three.into_iter().filter(|it| *it != missing).collect();
+        let limited = Limited::user_with(&format!("-all,+{}", others.join(",+")));
+        let mut command = limited.run(&[WAN], &["--metrics-addr", "off"]);
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let output = gateway.spawn(command).unwrap().wait_with_output().unwrap();
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{log}");
+        assert_eq!(log.lines().count(), 1, "{log}");
+        let named = |name: &str| log.contains(&format!("CAP_{}", name.to_uppercase()));
+        assert!(named(missing) && !others.into_iter().any(named), "{log}");
+        assert_eq!(hooks(gateway, WAN), before);
+    }
 }
 
 /// Has an instance with these rights read other options; gives what it says of that.

@@ -1,5 +1,10 @@
 //! What the unit takes away, taken away without systemd: system calls, and writable files.
 
+#![expect(
+    unsafe_code,
+    reason = "a filter of system calls is put on between fork and exec"
+)]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     env::consts::ARCH,

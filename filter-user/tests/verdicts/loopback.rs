@@ -1,6 +1,8 @@
 //! A loopback interface of its own, to send frames on whose headers are not in a socket
 //! buffer's first buffer, which a test run does not make.
 
+#![expect(unsafe_code, reason = "no crate here sends with a virtio header")]
+
 use std::{
     io,
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},

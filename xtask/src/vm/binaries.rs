@@ -10,7 +10,13 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use super::Arguments;
-use crate::{process::in_words, workspace};
+use crate::{
+    process::in_words,
+    workspace::{self, HOST},
+};
+
+/// Whose integration tests run there.
+const PACKAGE: &str = "filter-user";
 
 /// A built integration test.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,13 +28,17 @@ pub(super) struct Binary {
 
 /// Builds the chosen tests; gives those with at least one test to run.
 pub(super) fn build(arguments: &Arguments) -> Result<Vec<Binary>> {
-    let mut cargo = workspace::cargo([
-        "test",
-        "--package=filter-user",
-        "--no-run",
-        "--message-format=json-render-diagnostics",
-    ]);
-    for test in &arguments.test {
+    let mut cargo = workspace::cargo(["test", "--no-run"]);
+    cargo
+        .args(HOST)
+        .arg("--message-format=json-render-diagnostics");
+    let all = ["*".to_owned()];
+    let tests = if arguments.test.is_empty() {
+        &all[..]
+    } else {
+        &arguments.test
+    };
+    for test in tests {
         cargo.args(["--test", test]);
     }
     let output = cargo
@@ -42,8 +52,10 @@ pub(super) fn build(arguments: &Arguments) -> Result<Vec<Binary>> {
         );
     }
     let messages = String::from_utf8_lossy(&output.stdout);
+    let package = workspace::root().join(PACKAGE);
+    let ours = |binary: &Binary| binary.directory == package;
     let mut chosen = Vec::new();
-    for binary in messages.lines().filter_map(integration_test) {
+    for binary in messages.lines().filter_map(integration_test).filter(ours) {
         if has_tests(&binary, arguments)? {
             chosen.push(binary);
         }

@@ -1,5 +1,10 @@
 //! What the programs log: the fields of each decision, and the line that is made of them.
 
+#![expect(
+    unsafe_code,
+    reason = "registering a descriptor is a promise to keep it open"
+)]
+
 use std::{
     net::{Ipv6Addr, SocketAddr},
     sync::{Mutex, PoisonError},

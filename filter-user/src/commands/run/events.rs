@@ -1,5 +1,10 @@
 //! Hands on what the programs report, to whoever watches.
 
+#![expect(
+    unsafe_code,
+    reason = "registering a descriptor is a promise to keep it open"
+)]
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},

@@ -69,6 +69,18 @@ pub(super) fn tell_of_takeover(datapath: &Datapath, stream: &mut Stream) {
     }
 }
 
+/// Says where metrics are, and what it means if others reach them.
+pub(super) fn tell_of_metrics(address: SocketAddr) {
+    info!("metrics at http://{address}/metrics");
+    if !address.ip().to_canonical().is_loopback() {
+        warn!(
+            "whoever reaches {address} reads the metrics, without a password and unencrypted: \
+             interfaces, settings and counters; let only your Prometheus through the firewall, \
+             or have --metrics-addr on loopback"
+        );
+    }
+}
+
 /// Loads the programs, pinned if that was asked for.
 fn load(arguments: &Arguments, settings: &Settings) -> Result<Datapath, DatapathError> {
     let pins = Pins::new(&arguments.pin_dir, &arguments.instance);
