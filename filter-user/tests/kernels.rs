@@ -11,7 +11,12 @@ use std::{
 };
 
 use aya::util::KernelVersion;
-use filter_user::lab::topology::{Topology, WAN};
+use filter_common::wire::Link;
+use filter_user::{
+    datapath::Datapath,
+    lab::topology::{Topology, WAN},
+    settings::{Closer, LogDecisions, Role, Settings},
+};
 
 use instance::{
     Instance,
@@ -22,6 +27,31 @@ use instance::{
 };
 
 const BINARY: &str = env!("CARGO_BIN_EXE_lastack");
+
+#[test]
+fn this_kernel_takes_all_programs_quiet_and_telling() {
+    for (role, log_decisions) in [
+        (Role::Wan, LogDecisions::Off),
+        (Role::Lan, LogDecisions::All),
+    ] {
+        let settings = Settings {
+            role,
+            log_decisions,
+            events: log_decisions != LogDecisions::Off,
+            rst_guard: true,
+            closer: Closer::Either,
+            clients: vec!["10.0.0.0/8".parse().unwrap()],
+            ports: vec![80],
+            max_flows: 1024,
+            ..Settings::default()
+        };
+        let mut datapath = Datapath::load(&settings).unwrap();
+        for link in [Link::Ethernet, Link::Ip] {
+            let jitted = datapath.verify(link).unwrap();
+            assert!(jitted, "{role}, {log_decisions:?}, {link:?}");
+        }
+    }
+}
 
 /// Prints which hooks were taken: `cargo xtask vm` has them in its table.
 #[test]
