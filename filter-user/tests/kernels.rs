@@ -100,10 +100,7 @@ fn a_kernel_older_than_the_floor_is_one_line_that_names_it() {
     }
     let older = |arguments: &[&str]| {
         let mut command = Command::new("setarch");
-        command
-            .args(["--uname-2.6", BINARY])
-            .args(arguments)
-            .env("RUST_LOG", "warn");
+        command.args(["--uname-2.6", BINARY]).args(arguments);
         output(&topology.gateway, command)
     };
     for command in [&["run", "--iface", WAN][..], &["demo"]] {
@@ -134,8 +131,7 @@ fn a_low_limit_on_locked_memory_is_one_line_before_5_11_and_nothing_since() {
             .args(["--memlock=65536:65536", "setpriv"])
             .args(["--bounding-set=-sys_resource", "--inh-caps=-sys_resource"])
             .args(["--", BINARY])
-            .args(arguments)
-            .env("RUST_LOG", "warn");
+            .args(arguments);
         output(&topology.gateway, command)
     };
     if KernelVersion::current().unwrap() >= KernelVersion::new(5, 11, 0) {

@@ -30,7 +30,7 @@ use self::{
     kernel::{Kernel, Scope, Wanted},
     outcome::{Outcome, table},
     qemu::{Accelerator, Guest},
-    selection::{Job, MATRIX, SETTINGS},
+    selection::{IN_CI, Job, MATRIX, ON_EACH, SETTINGS},
     tally::Tally,
 };
 use crate::{
@@ -98,7 +98,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         };
         (choice.jobs(&binaries)?, "")
     } else {
-        (selection::jobs(&prepare(&selection::targets())?)?, SETTINGS)
+        let binaries = prepare(&selection::targets(ON_EACH))?;
+        (selection::jobs(ON_EACH, &binaries)?, SETTINGS)
     };
     let mut versions = arguments.versions.clone();
     if versions.is_empty() {
@@ -115,12 +116,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     conclude(&runs.map(|run| run.outcome(limit)).collect::<Vec<_>>())
 }
 
-/// What is marked as being for this, on the newest kernel that this system's apt has, and the
+/// What is marked as being for this, on the newest kernel that this system's apt has, and a
 /// selection on an old one; Debian's later releases have none.
 pub(crate) fn run_in_ci() -> Result<()> {
     let binaries = prepare(&[])?;
     let marked = Choice::default().jobs(&binaries)?;
-    let selection = selection::jobs(&binaries)?;
+    let selection = selection::jobs(IN_CI, &binaries)?;
     let mut outcomes = vec![
         Run {
             wanted: Wanted::Newest,

@@ -17,7 +17,7 @@ pub(super) struct Outcome {
 
 /// The table, with a line for each.
 pub(super) fn table(outcomes: &[Outcome]) -> String {
-    let head = ["kernel", "hooks", "tests", "seconds"].map(str::to_owned);
+    let head = ["kernel", "hooks", "tests", "seconds", ""].map(str::to_owned);
     let rows: Vec<_> = std::iter::once(head)
         .chain(outcomes.iter().map(cells))
         .collect();
@@ -25,18 +25,18 @@ pub(super) fn table(outcomes: &[Outcome]) -> String {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.max().unwrap_or_default()
     };
-    let widths = [width(0), width(1), width(2)];
+    let [first, second, third, fourth] = [0, 1, 2, 3].map(width);
     let mut table = String::new();
-    for [kernel, hooks, tests, seconds] in &rows {
-        let [first, second, third] = widths;
-        let line = format!("{kernel:first$}  {hooks:second$}  {tests:third$}  {seconds}");
+    for [kernel, hooks, tests, seconds, error] in &rows {
+        let line =
+            format!("{kernel:first$}  {hooks:second$}  {tests:third$}  {seconds:fourth$}  {error}");
         table.push_str(line.trim_end());
         table.push('\n');
     }
     table
 }
 
-fn cells(outcome: &Outcome) -> [String; 4] {
+fn cells(outcome: &Outcome) -> [String; 5] {
     let Tally {
         passed,
         failed,
@@ -47,18 +47,21 @@ fn cells(outcome: &Outcome) -> [String; 4] {
     } else {
         hooks.join(" ")
     };
-    let tests = match &outcome.error {
-        None => format!("{passed} passed"),
-        Some(_) if *failed > 0 => format!("{passed} passed, {failed} failed"),
-        Some(error) => {
-            let error = format!("{error:#}");
-            // What a kernel said last has been shown already.
-            let line = error.lines().next().unwrap_or_default();
-            format!("{passed} passed; {}", line.trim_end_matches(':'))
-        }
+    let tests = if *failed == 0 {
+        format!("{passed} passed")
+    } else {
+        format!("{passed} passed, {failed} failed")
     };
-    let seconds = outcome.seconds.to_string();
-    [outcome.kernel.clone(), hooks, tests, seconds]
+    let error = outcome.error.as_ref().map(|error| format!("{error:#}"));
+    // What a kernel said last has been shown already.
+    let error = error.as_deref().and_then(|error| error.lines().next());
+    [
+        outcome.kernel.clone(),
+        hooks,
+        tests,
+        outcome.seconds.to_string(),
+        error.unwrap_or_default().trim_end_matches(':').to_owned(),
+    ]
 }
 
 #[cfg(test)]
@@ -91,10 +94,10 @@ mod tests {
         ];
         assert_eq!(
             table(&outcomes),
-            "kernel           hooks                  tests                  seconds\n\
-             5.10.0-46-amd64  xdp-native tcx-egress  9 passed               100\n\
-             6.1              -                      8 passed, 1 failed     100\n\
-             7                -                      0 passed; no kernel 7  100\n"
+            "kernel           hooks                  tests               seconds\n\
+             5.10.0-46-amd64  xdp-native tcx-egress  9 passed            100\n\
+             6.1              -                      8 passed, 1 failed  100      tests failed\n\
+             7                -                      0 passed            100      no kernel 7\n"
         );
     }
 }
