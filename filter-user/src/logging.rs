@@ -16,7 +16,9 @@ use nix::sys::stat::fstat;
 /// Where standard error is the journal, lines begin with their level as it takes it, and without
 /// a time, which it has itself.
 pub(crate) fn start() {
-    let default = "warn,filter_user=info,lastack_ebpf=debug";
+    // What aya::sys::bpf warns of is the limit on locked memory, whatever the kernel has refused;
+    // where that is the reason, the error says so.
+    let default = "warn,aya::sys::bpf=error,filter_user=info,lastack_ebpf=debug";
     let mut builder = env_logger::Builder::from_env(Env::default().default_filter_or(default));
     if is_journal() {
         builder.format(|log, record| prefix(log, record.level(), &record.args().to_string()));

@@ -44,7 +44,7 @@ enum Verb {
     BuildAndRun(build_and_run::Arguments),
     /// Runs the tests, those that need root included
     Test(test::Arguments),
-    /// Runs the tests that need another kernel, in a virtual machine with one of Debian's
+    /// Runs tests on other kernels, Debian's in a virtual machine: without options on a matrix
     Vm(vm::Arguments),
     /// Explores every run of a small close through the state machine, then breaks it
     Model(model::Arguments),

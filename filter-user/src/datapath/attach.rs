@@ -23,6 +23,7 @@ use super::{
     error::kernel_answer,
     hook::{Hook, tc_name, uses_tcx, xdp_name},
     interface::Interface,
+    kernel,
     pins::Pins,
     unpin::unpin,
 };
@@ -401,10 +402,7 @@ where
 
 fn refused(program: &'static str, error: ProgramError) -> DatapathError {
     debug!("{program}: {error}");
-    DatapathError::Refused {
-        program,
-        error: kernel_answer(error),
-    }
+    kernel::refused(program, error)
 }
 
 fn program_id(

@@ -6,7 +6,7 @@ use aya::{Ebpf, EbpfLoader, TestRun as _, TestRunOptions, programs::SchedClassif
 use filter_common::Ticks;
 use nix::time::{ClockId, clock_getres};
 
-use super::{DatapathError, attach::typed, error::kernel_answer};
+use super::{DatapathError, attach::typed, error::kernel_answer, kernel};
 
 /// An object with one program, which tells the time.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lastack-clock"));
@@ -30,12 +30,11 @@ impl Clock {
         let mut ebpf = EbpfLoader::new()
             .btf(None)
             .load(OBJECT)
-            .map_err(DatapathError::Load)?;
+            .map_err(kernel::not_loaded)?;
         let program: &mut SchedClassifier = typed(&mut ebpf, PROGRAM)?;
-        program.load().map_err(|error| DatapathError::Refused {
-            program: PROGRAM,
-            error: kernel_answer(error),
-        })?;
+        program
+            .load()
+            .map_err(|error| kernel::refused(PROGRAM, error))?;
         Ok(Self {
             ebpf,
             tick: tick()?,

@@ -7,9 +7,12 @@ use aya::{
     maps::MapError,
     programs::{ProgramError, tc::TcError, xdp::XdpError},
     sys::SyscallError,
+    util::KernelVersion,
 };
 use caps::Capability;
 use thiserror::Error;
+
+use super::kernel::{FLOOR, NO_MEMLOCK};
 
 /// An error of [`Datapath`](super::Datapath); each is one line that says what to do.
 #[derive(Debug, Error)]
@@ -24,6 +27,17 @@ pub enum DatapathError {
         "this kernel is a real-time one (PREEMPT_RT), on which packet programs interrupt one another; boot another kernel"
     )]
     Realtime,
+    /// The kernel is one that nothing was tried on.
+    #[error(
+        "Linux {0} is older than {FLOOR}, the oldest that lastack supports; boot {FLOOR} or a newer one"
+    )]
+    Old(KernelVersion),
+    /// Maps and programs do not fit into the limit on locked memory, in octets.
+    #[error(
+        "Linux before {NO_MEMLOCK} accounts maps and programs to the limit on locked memory, and the {} KiB of this process are too few; grant CAP_SYS_RESOURCE, or raise it: `ulimit -l unlimited`, in a unit LimitMEMLOCK=infinity",
+        .0 / 1024
+    )]
+    LockedMemory(u64),
     /// There is no such interface.
     #[error("no interface is called {0}; `ip link` lists those that there are")]
     NoInterface(String),

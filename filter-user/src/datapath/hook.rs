@@ -1,9 +1,10 @@
 //! The hooks of an interface, and which program is for which.
 
-use aya::{programs::TcAttachType, util::KernelVersion};
+use aya::programs::TcAttachType;
 use filter_common::wire::Link;
 use serde::{Deserialize, Serialize};
 
+use super::kernel::{MULTI_BUFFER, TCX};
 use crate::settings::TcMode;
 
 /// A hook that a program is attached to.
@@ -91,7 +92,7 @@ impl Hook {
 /// Whether TC is attached by links rather than by filters in clsact.
 pub(crate) fn uses_tcx(mode: TcMode) -> bool {
     match mode {
-        TcMode::Auto => kernel_has(6, 6),
+        TcMode::Auto => TCX.is_reached(),
         TcMode::Tcx => true,
         TcMode::Clsact => false,
     }
@@ -109,14 +110,9 @@ pub(super) fn tc_name(side: TcAttachType, link: Link) -> &'static str {
 
 /// The XDP program for this kernel.
 pub(super) fn xdp_name() -> &'static str {
-    // Multi-buffer frames came with 5.18.
-    if kernel_has(5, 18) {
+    if MULTI_BUFFER.is_reached() {
         "lastack_xdp_mb"
     } else {
         "lastack_xdp"
     }
-}
-
-fn kernel_has(major: u8, minor: u8) -> bool {
-    KernelVersion::current().is_ok_and(|current| current >= KernelVersion::new(major, minor, 0))
 }

@@ -14,7 +14,7 @@ use filter_common::{
 use log::{Level, debug, log_enabled};
 use nix::sys::resource::{Resource, setrlimit};
 
-use super::{DatapathError, clock::tick, scope};
+use super::{DatapathError, clock::tick, kernel, scope};
 use crate::settings::{LogDecisions, Role, Settings};
 
 /// The packet programs as an object file, built from filter-ebpf: those that tell nobody.
@@ -46,8 +46,9 @@ pub(super) fn load(
     secret: Option<u64>,
 ) -> Result<(Ebpf, Configuration), DatapathError> {
     check_capabilities()?;
+    kernel::check_floor()?;
     check_preemption()?;
-    // Kernels before 5.11 account maps to this limit.
+    // Older kernels account maps to this limit.
     if let Err(error) = setrlimit(Resource::RLIMIT_MEMLOCK, u64::MAX, u64::MAX) {
         debug!("RLIMIT_MEMLOCK stays as it is: {error}");
     }
@@ -71,7 +72,7 @@ pub(super) fn load(
         .map_max_entries("HOSTS", MOST_HOSTS)
         .map_max_entries("EVENTS", event_buffer(settings))
         .load(object(settings))
-        .map_err(DatapathError::Load)?;
+        .map_err(kernel::not_loaded)?;
     scope::fill(&mut ebpf, settings)?;
     Ok((ebpf, configuration))
 }

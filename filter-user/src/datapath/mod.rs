@@ -10,6 +10,7 @@ mod error;
 mod events;
 mod hook;
 mod interface;
+pub(crate) mod kernel;
 pub mod left;
 mod load;
 pub(crate) mod netlink;

@@ -1,11 +1,12 @@
 //! Loads the programs and runs them on single frames.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, env, sync::Arc};
 
 use aya::{
     TestRun as _, TestRunOptions,
     maps::Array,
     programs::{Program as AyaProgram, ProgramError, SchedClassifier, Xdp},
+    util::KernelVersion,
 };
 use filter_common::{
     Flow, FlowKey, Reason, Verdict,
@@ -18,6 +19,12 @@ use filter_user::{
     datapath::{Datapath, Events, Tables},
     settings::Settings,
 };
+
+/// Whether long tests are to be shorter: `cargo xtask vm` asks for it, where every instruction is
+/// emulated. What is left out they print.
+pub(crate) fn is_short() -> bool {
+    env::var_os("LASTACK_TEST_SHORT").is_some()
+}
 
 /// Octets of an Ethernet header, the least that the first buffer holds.
 pub(crate) const ETHERNET: usize = 14;
@@ -57,6 +64,16 @@ impl Program {
         [Self::Xdp, Self::XdpMultiBuffer, Self::Ingress, Self::Egress];
     /// Those that see arriving packets.
     pub(crate) const ARRIVING: [Self; 3] = [Self::Xdp, Self::XdpMultiBuffer, Self::Ingress];
+
+    /// Whether this kernel has its kind: frames of several buffers came with 5.18.
+    pub(crate) fn is_there(self) -> bool {
+        let there = self != Self::XdpMultiBuffer
+            || KernelVersion::current().unwrap() >= KernelVersion::new(5, 18, 0);
+        if !there {
+            println!("left out: {}, which is for kernel 5.18", self.name());
+        }
+        there
+    }
 
     pub(crate) const fn name(self) -> &'static str {
         match self {

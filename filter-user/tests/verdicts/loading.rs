@@ -34,7 +34,8 @@ fn the_kernel_takes_all_programs_with_all_settings() {
                         ..Settings::default()
                     };
                     let mut kernel = Kernel::load(&settings);
-                    for program in Program::ALL {
+                    let programs = Program::ALL.into_iter();
+                    for program in programs.filter(|program| program.is_there()) {
                         kernel.verify(program);
                     }
                 }
@@ -54,6 +55,9 @@ fn programs_that_log_decide_the_same() {
         (Program::XdpMultiBuffer, Program::Egress),
         (Program::Ingress, Program::Egress),
     ] {
+        if !client.is_there() || !server.is_there() {
+            continue;
+        }
         let role = if client == Program::Egress {
             Role::Wan
         } else {

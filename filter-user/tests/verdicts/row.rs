@@ -210,6 +210,9 @@ impl Row {
     /// Runs it; the flow table has to hold flows of these phases in the end.
     pub(crate) fn leaves(self, phases: &[Phase]) {
         let name = &self.name;
+        if !self.arriving.is_there() {
+            return;
+        }
         let mut kernel = Kernel::load(&self.settings);
         let mut host = Host::new(in_milliseconds(&self.settings));
         let start = Instant::now();

@@ -1,4 +1,4 @@
-//! The test binaries that run in the guest, and the script that runs them.
+//! The test binaries that run on each kernel, and the script that runs them.
 
 use std::{
     fmt::Write as _,
@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use super::Arguments;
+use super::selection::Job;
 use crate::{
     process::in_words,
     workspace::{self, HOST},
@@ -21,25 +21,95 @@ const PACKAGE: &str = "filter-user";
 /// A built integration test.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Binary {
+    /// Of the target.
+    pub(super) name: String,
     executable: PathBuf,
     /// Where cargo runs it.
     directory: PathBuf,
 }
 
-/// Builds the chosen tests; gives those with at least one test to run.
-pub(super) fn build(arguments: &Arguments) -> Result<Vec<Binary>> {
+impl Binary {
+    /// The names of the tests that it runs with these arguments.
+    pub(super) fn tests(&self, arguments: &[String]) -> Result<Vec<String>> {
+        let listed = Command::new(&self.executable)
+            .current_dir(&self.directory)
+            .args(["--list", "--format", "terse"])
+            .args(arguments)
+            .output()
+            .with_context(|| format!("cannot start {}", self.executable.display()))?;
+        let listed = String::from_utf8_lossy(&listed.stdout);
+        let tests = listed
+            .lines()
+            .filter_map(|line| line.strip_suffix(": test"));
+        Ok(tests.map(str::to_owned).collect())
+    }
+}
+
+/// Which tests are meant, of those that were built.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Choice {
+    /// Also those that any kernel can run, and not only those that are marked as being for this.
+    pub(super) include_ignored: bool,
+    /// Only those with one of these in their name.
+    pub(super) filters: Vec<String>,
+}
+
+impl Choice {
+    /// The binaries with at least one such test, and what tells them which are meant.
+    pub(super) fn jobs(&self, binaries: &[Binary]) -> Result<Vec<Job>> {
+        let mut jobs = Vec::new();
+        for binary in binaries {
+            let arguments = self.arguments();
+            if !binary.tests(&arguments)?.is_empty() {
+                let binary = binary.clone();
+                jobs.push(Job { binary, arguments });
+            }
+        }
+        if jobs.is_empty() {
+            bail!("{}", self.no_test());
+        }
+        Ok(jobs)
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let which = if self.include_ignored {
+            "--include-ignored"
+        } else {
+            "--ignored"
+        };
+        let mut arguments = vec![which.to_owned()];
+        arguments.extend(self.filters.iter().cloned());
+        arguments
+    }
+
+    fn no_test(&self) -> String {
+        let which = if self.include_ignored {
+            "no test"
+        } else {
+            "no test that is for the virtual machine only (--include-ignored adds the others)"
+        };
+        if self.filters.is_empty() {
+            format!("there is {which}")
+        } else {
+            format!("{which} has {} in its name", self.filters.join(" or "))
+        }
+    }
+}
+
+/// Builds these integration tests of filter-user, or all.
+pub(super) fn build(targets: &[String]) -> Result<Vec<Binary>> {
+    let all = ["*".to_owned()];
+    let targets = if targets.is_empty() {
+        &all
+    } else {
+        targets
+    };
     let mut cargo = workspace::cargo(["test", "--no-run"]);
     cargo
         .args(HOST)
         .arg("--message-format=json-render-diagnostics");
-    let all = ["*".to_owned()];
-    let tests = if arguments.test.is_empty() {
-        &all[..]
-    } else {
-        &arguments.test
-    };
-    for test in tests {
-        cargo.args(["--test", test]);
+    for target in targets {
+        cargo.args(["--test", target]);
     }
     let output = cargo
         .stderr(Stdio::inherit())
@@ -54,73 +124,30 @@ pub(super) fn build(arguments: &Arguments) -> Result<Vec<Binary>> {
     let messages = String::from_utf8_lossy(&output.stdout);
     let package = workspace::root().join(PACKAGE);
     let ours = |binary: &Binary| binary.directory == package;
-    let mut chosen = Vec::new();
-    for binary in messages.lines().filter_map(integration_test).filter(ours) {
-        if has_tests(&binary, arguments)? {
-            chosen.push(binary);
-        }
-    }
-    if chosen.is_empty() {
-        bail!("{}", no_test(arguments));
-    }
-    Ok(chosen)
+    Ok(messages.lines().filter_map(integration_test).filter(ours).collect())
 }
 
 /// The integration test that a line of cargo's messages tells of.
 fn integration_test(line: &str) -> Option<Binary> {
     let message: Value = serde_json::from_str(line).ok()?;
-    let kinds = message["target"]["kind"].as_array()?;
+    let target = &message["target"];
+    let kinds = target["kind"].as_array()?;
     let directory = Path::new(message["manifest_path"].as_str()?).parent()?;
     kinds.iter().any(|kind| kind == "test").then_some(())?;
     Some(Binary {
+        name: target["name"].as_str()?.to_owned(),
         executable: message["executable"].as_str()?.into(),
         directory: directory.to_owned(),
     })
 }
 
-fn has_tests(binary: &Binary, arguments: &Arguments) -> Result<bool> {
-    let listed = Command::new(&binary.executable)
-        .current_dir(&binary.directory)
-        .args(["--list", "--format", "terse"])
-        .args(selection(arguments))
-        .output()
-        .with_context(|| format!("cannot start {}", binary.executable.display()))?;
-    Ok(String::from_utf8_lossy(&listed.stdout)
-        .lines()
-        .any(|line| line.ends_with(": test")))
-}
-
-/// What tells a test binary which of its tests are meant.
-fn selection(arguments: &Arguments) -> Vec<&str> {
-    let which = if arguments.include_ignored {
-        "--include-ignored"
-    } else {
-        "--ignored"
-    };
-    let filters = arguments.filters.iter().map(String::as_str);
-    std::iter::once(which).chain(filters).collect()
-}
-
-fn no_test(arguments: &Arguments) -> String {
-    let which = if arguments.include_ignored {
-        "no test"
-    } else {
-        "no test that is for the virtual machine only (--include-ignored adds the others)"
-    };
-    if arguments.filters.is_empty() {
-        format!("there is {which}")
-    } else {
-        format!("{which} has {} in its name", arguments.filters.join(" or "))
-    }
-}
-
-/// A shell script that runs all of them, and fails if one of them does.
+/// A shell script that runs all of them after `settings`, and fails if one of them does.
 ///
 /// `coloured`: whether what they print ends on a terminal.
-pub(super) fn script(binaries: &[Binary], arguments: &Arguments, coloured: bool) -> String {
+pub(super) fn script(jobs: &[Job], settings: &str, coloured: bool) -> String {
     let colour = if coloured { "always" } else { "never" };
-    let mut script = "failed=0\n".to_owned();
-    for binary in binaries {
+    let mut script = format!("{settings}failed=0\n");
+    for Job { binary, arguments } in jobs {
         let directory = quoted(&binary.directory.to_string_lossy());
         let executable = quoted(&binary.executable.to_string_lossy());
         // One at a time: where every instruction is emulated, two take each other's time.
@@ -129,7 +156,7 @@ pub(super) fn script(binaries: &[Binary], arguments: &Arguments, coloured: bool)
             "(cd {directory} && exec {executable} --test-threads=1 --color={colour}"
         );
         command.expect("a string takes all");
-        for argument in selection(arguments) {
+        for argument in arguments {
             script.push(' ');
             script.push_str(&quoted(argument));
         }
@@ -149,7 +176,8 @@ mod tests {
 
     fn binary(name: &str) -> Binary {
         Binary {
-            executable: format!("/t/deps/{name}").into(),
+            name: name.to_owned(),
+            executable: format!("/t/deps/{name}-1").into(),
             directory: "/w/filter-user".into(),
         }
     }
@@ -157,7 +185,7 @@ mod tests {
     #[test]
     fn integration_tests_are_found_among_cargos_messages() {
         let line = r#"{"reason":"compiler-artifact","manifest_path":"/w/filter-user/Cargo.toml","target":{"kind":["test"],"name":"links"},"executable":"/t/deps/links-1"}"#;
-        assert_eq!(integration_test(line), Some(binary("links-1")));
+        assert_eq!(integration_test(line), Some(binary("links")));
         assert_eq!(
             integration_test(&line.replace("[\"test\"]", "[\"lib\"]")),
             None
@@ -174,30 +202,34 @@ mod tests {
 
     #[test]
     fn the_script_runs_each_in_its_directory_and_keeps_a_failure() {
-        let arguments = Arguments {
+        let choice = Choice {
             filters: vec!["it's".to_owned()],
-            ..Arguments::default()
+            ..Choice::default()
         };
+        let jobs = ["links", "run"].map(|name| Job {
+            binary: binary(name),
+            arguments: choice.arguments(),
+        });
         assert_eq!(
-            script(&[binary("links-1"), binary("run-2")], &arguments, false),
-            "failed=0\n\
+            script(&jobs, "export A=1\n", false),
+            "export A=1\n\
+            failed=0\n\
             (cd '/w/filter-user' && exec '/t/deps/links-1' --test-threads=1 --color=never '--ignored' 'it'\\''s') || failed=1\n\
-            (cd '/w/filter-user' && exec '/t/deps/run-2' --test-threads=1 --color=never '--ignored' 'it'\\''s') || failed=1\n\
+            (cd '/w/filter-user' && exec '/t/deps/run-1' --test-threads=1 --color=never '--ignored' 'it'\\''s') || failed=1\n\
             exit $failed\n"
         );
     }
 
     #[test]
     fn what_was_not_found_is_named() {
-        let mut arguments = Arguments {
+        let mut choice = Choice {
             filters: vec!["vlna".to_owned()],
             include_ignored: true,
-            ..Arguments::default()
         };
-        assert_eq!(no_test(&arguments), "no test has vlna in its name");
-        arguments.include_ignored = false;
+        assert_eq!(choice.no_test(), "no test has vlna in its name");
+        choice.include_ignored = false;
         assert_eq!(
-            no_test(&arguments),
+            choice.no_test(),
             "no test that is for the virtual machine only (--include-ignored adds the others) has vlna in its name"
         );
     }

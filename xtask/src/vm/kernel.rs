@@ -1,28 +1,25 @@
-//! Debian's kernels: which one is meant, and where it is unpacked.
+//! Kernels: which one is meant, and where it is unpacked.
 
 use std::{
+    fmt::{self, Display, Formatter},
     fs,
     path::{Path, PathBuf},
-    process::Command,
     str::FromStr,
 };
 
 use anyhow::{Context as _, Error, Result, bail};
 
+use super::archive::{Archive, FLAVOUR, PACKAGE};
 use crate::{
     apt::Apt,
     machine::{Call, Machine},
-    process::quietly,
 };
-
-/// What the packages' names begin with.
-const PACKAGE: &str = "linux-image-";
-/// How the names end of those that have every module.
-const FLAVOUR: &str = "-amd64";
 
 /// Which kernel is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Wanted {
+    /// The one that runs here, without a virtual machine.
+    Host,
     /// The newest.
     #[default]
     Newest,
@@ -36,13 +33,28 @@ impl FromStr for Wanted {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        if text.starts_with(PACKAGE) {
-            Ok(Self::Package(text.to_owned()))
-        } else if text.starts_with(|first: char| first.is_ascii_digit()) {
-            Ok(Self::Version(text.to_owned()))
-        } else {
-            bail!("neither a version, such as 6.1, nor a package, such as {PACKAGE}6.1.0-50-amd64")
+        match text {
+            "host" => Ok(Self::Host),
+            "newest" => Ok(Self::Newest),
+            _ if text.starts_with(PACKAGE) => Ok(Self::Package(text.to_owned())),
+            _ if text.starts_with(|first: char| first.is_ascii_digit()) => {
+                Ok(Self::Version(text.to_owned()))
+            }
+            _ => bail!(
+                "neither a version, such as 6.1, nor newest, nor host, nor a package, such as \
+                 {PACKAGE}6.1.0-50-amd64"
+            ),
         }
+    }
+}
+
+impl Display for Wanted {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Host => "host",
+            Self::Newest => "newest",
+            Self::Version(name) | Self::Package(name) => name,
+        })
     }
 }
 
@@ -51,13 +63,19 @@ impl FromStr for Wanted {
 pub(super) struct Kernel {
     /// What `uname -r` says there.
     pub(super) release: String,
-    /// The directory with what is in its package, from the root on.
+    /// The directory with what is in its packages, from the root on.
     pub(super) root: PathBuf,
 }
 
 impl Kernel {
     pub(super) fn image(&self) -> PathBuf {
-        self.root.join(format!("boot/vmlinuz-{}", self.release))
+        let image = self.root.join(format!("boot/vmlinuz-{}", self.release));
+        if image.exists() {
+            image
+        } else {
+            // Where newer packages have it, whose scripts would copy it.
+            self.modules().join("vmlinuz")
+        }
     }
 
     pub(super) fn modules(&self) -> PathBuf {
@@ -65,58 +83,92 @@ impl Kernel {
     }
 }
 
-/// The wanted kernel, from those that are kept below `directory` or else from Debian.
-pub(super) fn ensure(machine: &dyn Machine, wanted: &Wanted, directory: &Path) -> Result<Kernel> {
-    let kept = machine.names_in(directory);
-    let release = match wanted {
+/// Where a kernel may come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// From what the host's apt has.
+    Host,
+    /// From every suite of Debian.
+    All,
+}
+
+/// The wanted kernel, from those that are kept below `directory`, or else from Debian.
+pub(super) fn ensure(
+    machine: &dyn Machine,
+    wanted: &Wanted,
+    scope: Scope,
+    directory: &Path,
+) -> Result<Kernel> {
+    let kept = machine.names_in(&directory.join("kernels"));
+    let known = match wanted {
         Wanted::Package(package) => package.strip_prefix(PACKAGE).map(str::to_owned),
         Wanted::Version(_) => choose(wanted, &kept),
-        Wanted::Newest => choose(wanted, &listed(machine)),
+        Wanted::Newest if scope == Scope::Host => {
+            choose(wanted, &Archive::host(machine).releases())
+        }
+        Wanted::Newest | Wanted::Host => None,
     };
-    if let Some(release) = release.filter(|release| kept.contains(release)) {
-        let root = directory.join(&release);
-        return Ok(Kernel { release, root });
+    if let Some(kernel) = known.and_then(|release| find(release, &kept, directory)) {
+        return Ok(kernel);
     }
-    let package = package(machine, wanted)?;
+    let (archive, package) = locate(machine, wanted, scope, directory)?;
     let release = package.strip_prefix(PACKAGE).map(str::to_owned);
-    if let Some(release) = release.filter(|release| kept.contains(release)) {
-        let root = directory.join(&release);
-        return Ok(Kernel { release, root });
+    if let Some(kernel) = release.and_then(|release| find(release, &kept, directory)) {
+        return Ok(kernel);
     }
     machine.say(&format!("downloading {package}"));
-    unpack(machine, &package, directory)
+    unpack(machine, &archive, &package, directory)
         .with_context(|| format!("the kernel of the package {package} cannot be had"))
 }
 
-/// Whether apt's lists have it.
+fn find(release: String, kept: &[String], directory: &Path) -> Option<Kernel> {
+    let root = directory.join("kernels").join(&release);
+    kept.contains(&release).then_some(Kernel { release, root })
+}
+
+/// Whether the lists of the host's apt have it.
 pub(super) fn is_listed(machine: &dyn Machine, wanted: &Wanted) -> bool {
-    choose(wanted, &listed(machine)).is_some()
+    choose(wanted, &Archive::host(machine).releases()).is_some()
 }
 
-/// The releases that apt's lists have, of every flavour.
-fn listed(machine: &dyn Machine) -> Vec<String> {
-    let names = format!("^{PACKAGE}[0-9].*{FLAVOUR}$");
-    let found = machine.ask("apt-cache", &["search", "--names-only", &names]);
-    let found = found.unwrap_or_default();
-    let packages = found.lines().filter_map(|line| line.split(' ').next());
-    let releases = packages.filter_map(|package| package.strip_prefix(PACKAGE));
-    releases.map(str::to_owned).collect()
-}
-
-/// The name of the package that has the wanted kernel itself.
-fn package(machine: &dyn Machine, wanted: &Wanted) -> Result<String> {
-    let apt = Apt::new(machine);
+/// The package that has the wanted kernel, and who has the package.
+fn locate<'m>(
+    machine: &'m dyn Machine,
+    wanted: &Wanted,
+    scope: Scope,
+    directory: &Path,
+) -> Result<(Archive<'m>, String)> {
+    let suites = || Archive::suites(machine, &directory.join("apt"));
+    let host = Archive::host(machine);
     if let Wanted::Package(package) = wanted {
-        if apt.available(package)?.is_none() {
-            bail!("this system's apt has no package {package}");
+        let mut archive = host;
+        if !archive.has(package) && scope == Scope::All {
+            archive = suites()?;
         }
-        let depends = machine.ask("apt-cache", &["depends", package]);
-        return Ok(stands_for(&depends.unwrap_or_default()).unwrap_or_else(|| package.clone()));
+        if !archive.has(package) {
+            bail!("Debian has no package {package} for this system's apt");
+        }
+        let stands_for = stands_for(&archive.dependencies(package));
+        return Ok((archive, stands_for.unwrap_or_else(|| package.clone())));
     }
-    apt.refresh(&format!("{PACKAGE}amd64"))?;
-    let releases = listed(machine);
+    let mut releases = host.releases();
+    if releases.is_empty() || scope == Scope::Host {
+        Apt::new(machine).refresh(&format!("{PACKAGE}amd64"))?;
+        releases = host.releases();
+    }
+    let here = choose(wanted, &releases);
+    if scope == Scope::All && (*wanted == Wanted::Newest || here.is_none()) {
+        let suites = suites()?;
+        let others = suites.releases();
+        releases.extend(others.iter().cloned());
+        if let Some(release) = choose(wanted, &releases)
+            && others.contains(&release)
+        {
+            return Ok((suites, format!("{PACKAGE}{release}")));
+        }
+    }
     match choose(wanted, &releases) {
-        Some(release) => Ok(format!("{PACKAGE}{release}")),
+        Some(release) => Ok((host, format!("{PACKAGE}{release}"))),
         None => bail!("{}", unknown(wanted, &releases)),
     }
 }
@@ -126,7 +178,7 @@ fn choose(wanted: &Wanted, releases: &[String]) -> Option<String> {
     let start = match wanted {
         Wanted::Newest => Vec::new(),
         Wanted::Version(version) => numbers(version),
-        Wanted::Package(_) => return None,
+        Wanted::Package(_) | Wanted::Host => return None,
     };
     releases
         .iter()
@@ -155,7 +207,7 @@ fn numbers(version: &str) -> Vec<u64> {
 fn unknown(wanted: &Wanted, releases: &[String]) -> String {
     let version = match wanted {
         Wanted::Version(version) => format!(" {version}"),
-        Wanted::Newest | Wanted::Package(_) => String::new(),
+        Wanted::Host | Wanted::Newest | Wanted::Package(_) => String::new(),
     };
     let mut series: Vec<_> = releases
         .iter()
@@ -172,46 +224,51 @@ fn unknown(wanted: &Wanted, releases: &[String]) -> String {
         })
         .collect();
     if series.is_empty() {
-        return format!("this system's apt has no kernel{version} for amd64: is it Debian's?");
+        return format!("apt has no kernel{version} for amd64: is this system Debian's?");
     }
     let has = series.join(", ");
-    format!("this system's apt has no kernel{version}; it has {has}")
+    format!("Debian has no kernel{version}; it has {has}")
 }
 
-/// The kernel's package, of what `apt-cache depends` says of one that stands for it.
-fn stands_for(depends: &str) -> Option<String> {
-    let dependencies = depends
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("Depends: "));
-    dependencies
-        .filter(|package| package.starts_with(PACKAGE))
-        .map(str::to_owned)
-        .next()
+/// The kernel's package, of what one needs that stands for it.
+fn stands_for(dependencies: &[String]) -> Option<String> {
+    let mut packages = dependencies.iter();
+    packages
+        .find(|package| package.starts_with(PACKAGE))
+        .cloned()
 }
 
-/// Downloads a package, and unpacks it as if at the root of `directory/RELEASE`.
-fn unpack(machine: &dyn Machine, package: &str, directory: &Path) -> Result<Kernel> {
-    let partial = directory.with_file_name("unpacking");
+/// The package, and those that have parts of the kernel, as newer ones do: they are called after the
+/// same release.
+fn parts(archive: &Archive<'_>, package: &str) -> Vec<String> {
+    let release = package.strip_prefix(PACKAGE).unwrap_or(package);
+    let parts = archive.dependencies(package).into_iter();
+    let parts = parts.filter(|part| part.starts_with("linux-") && part.ends_with(release));
+    std::iter::once(package.to_owned()).chain(parts).collect()
+}
+
+/// Downloads a package, and unpacks it as if at the root of `kernels/RELEASE`.
+fn unpack(
+    machine: &dyn Machine,
+    archive: &Archive<'_>,
+    package: &str,
+    directory: &Path,
+) -> Result<Kernel> {
+    let partial = directory.join("unpacking");
     if partial.exists() {
         fs::remove_dir_all(&partial)?;
     }
     let root = partial.join("root");
     fs::create_dir_all(&root)?;
-    fs::create_dir_all(directory)?;
-    let mut download = Command::new("apt-get");
-    download.args(["download", package]).current_dir(&partial);
-    quietly(&mut download, &format!("apt-get download {package}"))?;
-    let names = machine.names_in(&partial);
-    let archive = names.iter().find(|&name| name != "root");
-    let archive = partial.join(archive.context("apt-get has downloaded no package")?);
-    machine.change(&Call::new(
-        "dpkg-deb",
-        &[
-            "--extract",
-            &archive.to_string_lossy(),
-            &root.to_string_lossy(),
-        ],
-    ))?;
+    fs::create_dir_all(directory.join("kernels"))?;
+    archive.download(&parts(archive, package), &partial)?;
+    for name in machine.names_in(&partial) {
+        if name != "root" {
+            let (file, root) = (partial.join(name), root.to_string_lossy());
+            let arguments = ["--extract", &file.to_string_lossy(), &root];
+            machine.change(&Call::new("dpkg-deb", &arguments))?;
+        }
+    }
     if !root.join("lib/modules").exists() {
         // Newer packages name the directory as it is without the link in the root.
         std::os::unix::fs::symlink("usr/lib", root.join("lib"))?;
@@ -227,7 +284,7 @@ fn unpack(machine: &dyn Machine, package: &str, directory: &Path) -> Result<Kern
         &["--basedir", &root.to_string_lossy(), &release],
     ))?;
     // Complete at once or not at all.
-    let kept = directory.join(&release);
+    let kept = directory.join("kernels").join(&release);
     fs::rename(&root, &kept)?;
     fs::remove_dir_all(&partial)?;
     Ok(Kernel {
@@ -273,8 +330,10 @@ mod tests {
 
     #[test]
     fn what_is_neither_version_nor_package_is_refused() {
-        let error = "newest".parse::<Wanted>().unwrap_err().to_string();
+        let error = "oldest".parse::<Wanted>().unwrap_err().to_string();
         assert!(error.starts_with("neither a version"), "{error}");
+        assert_eq!("newest".parse::<Wanted>().unwrap(), Wanted::Newest);
+        assert_eq!("host".parse::<Wanted>().unwrap(), Wanted::Host);
         assert_eq!(
             "linux-image-amd64".parse::<Wanted>().unwrap(),
             Wanted::Package("linux-image-amd64".to_owned())
@@ -289,10 +348,12 @@ mod tests {
             .concat()
     }
 
+    const HOST: Scope = Scope::Host;
+
     #[test]
     fn a_kept_kernel_is_taken_without_a_download() {
         let machine = Fake::user()
-            .file("/vm/6.12.117+deb12-amd64")
+            .file("/vm/kernels/6.12.117+deb12-amd64")
             .answer(SEARCH, &found());
         let kept = Path::new("/vm");
         for wanted in [
@@ -300,12 +361,9 @@ mod tests {
             Wanted::Version("6.12".to_owned()),
             Wanted::Package("linux-image-6.12.117+deb12-amd64".to_owned()),
         ] {
-            let kernel = ensure(&machine, &wanted, kept).unwrap();
+            let kernel = ensure(&machine, &wanted, HOST, kept).unwrap();
             assert_eq!(kernel.release, "6.12.117+deb12-amd64");
-            assert_eq!(
-                kernel.image(),
-                Path::new("/vm/6.12.117+deb12-amd64/boot/vmlinuz-6.12.117+deb12-amd64")
-            );
+            assert_eq!(kernel.root, Path::new("/vm/kernels/6.12.117+deb12-amd64"));
         }
         assert!(machine.changes().is_empty());
     }
@@ -313,10 +371,10 @@ mod tests {
     #[test]
     fn an_older_kernel_that_is_kept_does_not_pass_for_the_newest() {
         let machine = Fake::user()
-            .file("/vm/6.1.0-50-amd64")
+            .file("/vm/kernels/6.1.0-50-amd64")
             .answer(SEARCH, &found());
         // That it must be downloaded is an error here, where nobody may.
-        let error = ensure(&machine, &Wanted::Newest, Path::new("/vm")).unwrap_err();
+        let error = ensure(&machine, &Wanted::Newest, HOST, Path::new("/vm")).unwrap_err();
         assert!(
             error.to_string().starts_with("there is no apt-get"),
             "{error}"
@@ -327,25 +385,44 @@ mod tests {
     fn a_kernel_that_debian_has_not_is_named_beside_those_that_it_has() {
         let machine = Fake::root().program("apt-get").answer(SEARCH, &found());
         let wanted = Wanted::Version("7".to_owned());
-        let error = ensure(&machine, &wanted, Path::new("/vm")).unwrap_err();
+        let error = ensure(&machine, &wanted, HOST, Path::new("/vm")).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "this system's apt has no kernel 7; it has 5.10, 6.1, 6.12"
+            "Debian has no kernel 7; it has 5.10, 6.1, 6.12"
         );
         let wanted = Wanted::Package("linux-image-7.0.0-amd64".to_owned());
-        let error = ensure(&machine, &wanted, Path::new("/vm")).unwrap_err();
+        let error = ensure(&machine, &wanted, HOST, Path::new("/vm")).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "this system's apt has no package linux-image-7.0.0-amd64"
+            "Debian has no package linux-image-7.0.0-amd64 for this system's apt"
         );
     }
 
     #[test]
     fn a_package_that_stands_for_the_newest_leads_to_the_kernel() {
-        let depends = "linux-image-amd64\n  Depends: linux-image-6.1.0-56-amd64\n";
-        assert_eq!(stands_for(depends).unwrap(), "linux-image-6.1.0-56-amd64");
-        let depends =
-            "linux-image-6.1.0-56-amd64\n  Depends: kmod\n |Depends: linux-initramfs-tool\n";
-        assert_eq!(stands_for(depends), None);
+        let owned = |names: &[&str]| {
+            names
+                .iter()
+                .map(|&name| name.to_owned())
+                .collect::<Vec<_>>()
+        };
+        let meta = owned(&["linux-image-6.1.0-56-amd64"]);
+        assert_eq!(stands_for(&meta).unwrap(), "linux-image-6.1.0-56-amd64");
+        assert_eq!(stands_for(&owned(&["kmod", "linux-initramfs-tool"])), None);
+    }
+
+    #[test]
+    fn a_kernel_in_several_packages_is_all_of_them() {
+        let machine = Fake::user().answer(
+            "apt-cache depends linux-image-7.3.4-amd64",
+            "linux-image-7.3.4-amd64\n  PreDepends: linux-base\n |Depends: dracut\n  \
+             Depends: linux-base-7.3.4-amd64\n  Depends: linux-binary-7.3.4-amd64\n  \
+             Depends: linux-modules-7.3.4-amd64\n  Recommends: apparmor\n",
+        );
+        let parts = parts(&Archive::host(&machine), "linux-image-7.3.4-amd64");
+        assert_eq!(
+            parts,
+            ["image", "base", "binary", "modules"].map(|part| format!("linux-{part}-7.3.4-amd64"))
+        );
     }
 }

@@ -1,18 +1,23 @@
-//! `cargo xtask vm`: end-to-end tests on another kernel, with all its modules, under QEMU.
+//! `cargo xtask vm`: end-to-end tests on other kernels, with all their modules, under QEMU.
 //!
-//! The kernel is Debian's. The guest sees the host's root, so that every program and library is
+//! The kernels are Debian's. A guest sees the host's root, so that every program and library is
 //! there under its path, but writes to memory; it has no network and no disk.
 
+mod archive;
 mod binaries;
+mod host;
 mod initramfs;
 mod kernel;
 mod modules;
+mod outcome;
 mod qemu;
+mod selection;
+mod tally;
 
 use std::{
     fs::{self, File},
     io::{BufWriter, IsTerminal as _, Write as _, stdout},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -20,9 +25,13 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 use self::{
+    binaries::{Binary, Choice},
     initramfs::Initramfs,
-    kernel::{Kernel, Wanted},
+    kernel::{Kernel, Scope, Wanted},
+    outcome::{Outcome, table},
     qemu::{Accelerator, Guest},
+    selection::{IN_CI, Job, MATRIX, ON_EACH, SETTINGS},
+    tally::Tally,
 };
 use crate::{
     apt::{self, Tool},
@@ -34,22 +43,24 @@ use crate::{
 /// Options of `cargo xtask vm`.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Arguments {
-    /// Debian's kernel: a version such as 6.1, or a package such as linux-image-amd64
-    /// [default: the newest that apt has]
-    #[arg(long, value_name = "VERSION|PACKAGE")]
-    kernel: Option<Wanted>,
-    /// Of the integration tests of filter-user only these, as `cargo test` takes them
+    /// Kernels: of Debian's the newest of a version, such as 6.1, a package, such as
+    /// linux-image-amd64, or newest; host is the one that runs here
+    /// [default: 5.10 6.1 6.12 newest host]
+    #[arg(value_name = "VERSION")]
+    versions: Vec<Wanted>,
+    /// Instead of the selection of tests that is for every kernel, those of these integration tests
+    /// of filter-user, as `cargo test` takes them, that are marked as being for a virtual machine
     #[arg(long, value_name = "TARGET")]
     test: Vec<String>,
+    /// Instead of the selection those with one of these in their name
+    #[arg(long, value_name = "FILTER")]
+    filter: Vec<String>,
     /// Runs also what any kernel can run, and not only what is marked as being for this
     #[arg(long)]
     include_ignored: bool,
-    /// How long the tests may take, in seconds [default: 900]
+    /// How long the tests may take on each kernel, in seconds [default: 900]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     timeout: Option<u32>,
-    /// Only tests with one of these in their name
-    #[arg(value_name = "FILTER")]
-    filters: Vec<String>,
 }
 
 const DEFAULT_TIMEOUT: u32 = 900;
@@ -74,26 +85,69 @@ const TEST_TOOLS: [Tool; 4] = [
 
 /// A kernel with clsact instead of TCX, and with a verifier that learns less.
 const OLD_KERNEL: &str = "6.1";
-/// By XDP and TC, and by TC without Ethernet headers.
-const ON_OLD_KERNEL: &str = "links";
-
-/// A part of what any kernel can run, on an old one. Debian's later releases have none.
-pub(crate) fn run_on_old_kernel() -> Result<()> {
-    let wanted: Wanted = OLD_KERNEL.parse()?;
-    if !kernel::is_listed(&Here, &wanted) {
-        Here.say(&format!("apt has no kernel {OLD_KERNEL}: left out"));
-        return Ok(());
-    }
-    run(&Arguments {
-        kernel: Some(wanted),
-        test: vec![ON_OLD_KERNEL.to_owned()],
-        include_ignored: true,
-        ..Arguments::default()
-    })
-}
 
 /// The verb.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let is_chosen =
+        !arguments.test.is_empty() || !arguments.filter.is_empty() || arguments.include_ignored;
+    let (tests, settings) = if is_chosen {
+        let binaries = prepare(&arguments.test)?;
+        let choice = Choice {
+            include_ignored: arguments.include_ignored,
+            filters: arguments.filter.clone(),
+        };
+        (choice.jobs(&binaries)?, "")
+    } else {
+        let binaries = prepare(&selection::targets(ON_EACH))?;
+        (selection::jobs(ON_EACH, &binaries)?, SETTINGS)
+    };
+    let mut versions = arguments.versions.clone();
+    if versions.is_empty() {
+        let matrix = MATRIX.into_iter().map(str::parse);
+        versions = matrix.collect::<Result<_>>()?;
+    }
+    let runs = versions.into_iter().map(|wanted| Run {
+        wanted,
+        scope: Scope::All,
+        jobs: &tests,
+        settings,
+    });
+    let limit = arguments.timeout.unwrap_or(DEFAULT_TIMEOUT);
+    conclude(&runs.map(|run| run.outcome(limit)).collect::<Vec<_>>())
+}
+
+/// What is marked as being for this, on the newest kernel that this system's apt has, and a
+/// selection on an old one; Debian's later releases have none.
+pub(crate) fn run_in_ci() -> Result<()> {
+    let binaries = prepare(&[])?;
+    let marked = Choice::default().jobs(&binaries)?;
+    let selection = selection::jobs(IN_CI, &binaries)?;
+    let mut outcomes = vec![
+        Run {
+            wanted: Wanted::Newest,
+            scope: Scope::Host,
+            jobs: &marked,
+            settings: "",
+        }
+        .outcome(DEFAULT_TIMEOUT),
+    ];
+    let old: Wanted = OLD_KERNEL.parse()?;
+    if kernel::is_listed(&Here, &old) {
+        let run = Run {
+            wanted: old,
+            scope: Scope::Host,
+            jobs: &selection,
+            settings: SETTINGS,
+        };
+        outcomes.push(run.outcome(DEFAULT_TIMEOUT));
+    } else {
+        Here.say(&format!("apt has no kernel {OLD_KERNEL}: left out"));
+    }
+    conclude(&outcomes)
+}
+
+/// Sees to all that is needed, and builds these tests, or all.
+fn prepare(targets: &[String]) -> Result<Vec<Binary>> {
     if std::env::consts::ARCH != "x86_64" {
         bail!(
             "the guest runs programs that are built here, and its kernel is x86_64's: this machine is not"
@@ -103,35 +157,79 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     test::ensure_tools()?;
     apt::tools(&Here, &TOOLS, "they boot the virtual machine")?;
     apt::tools(&Here, &TEST_TOOLS, "the tests run them there")?;
-    let binaries = binaries::build(arguments)?;
-    let directory = workspace::root().join("target/vm");
-    let wanted = arguments.kernel.clone().unwrap_or_default();
-    let kernel = kernel::ensure(&Here, &wanted, &directory.join("kernels"))?;
-    let limit = arguments.timeout.unwrap_or(DEFAULT_TIMEOUT);
-    let guest = Guest {
-        accelerator: Accelerator::find(),
-        image: kernel.image(),
-        initramfs: directory.join("initramfs"),
-        console: directory.join("console.log"),
-        result: directory.join("result"),
-        limit: Duration::from_secs(limit.into()),
-    };
-    let script = binaries::script(&binaries, arguments, stdout().is_terminal());
-    write_initramfs(&guest.initramfs, &kernel, limit, &script)
-        .with_context(|| format!("cannot make {}", guest.initramfs.display()))?;
-    Here.say(&format!(
-        "booting Linux {} by {}",
-        kernel.release,
-        guest.accelerator.as_str()
-    ));
-    let clock = Clock::start();
-    guest.run()?;
-    Here.say(&format!(
-        "passed on {} in {} s",
-        kernel.release,
-        clock.seconds()
-    ));
-    Ok(())
+    binaries::build(targets)
+}
+
+fn conclude(outcomes: &[Outcome]) -> Result<()> {
+    print!("\n{}", table(outcomes));
+    let failed = outcomes.iter().filter(|outcome| outcome.error.is_some());
+    match failed.count() {
+        0 => Ok(()),
+        failed => bail!("{failed} of {} kernels did not pass", outcomes.len()),
+    }
+}
+
+/// Tests on one kernel.
+struct Run<'a> {
+    wanted: Wanted,
+    scope: Scope,
+    jobs: &'a [Job],
+    /// What the script sets for them.
+    settings: &'static str,
+}
+
+impl Run<'_> {
+    fn outcome(&self, limit: u32) -> Outcome {
+        let mut outcome = Outcome {
+            kernel: self.wanted.to_string(),
+            tally: Tally::default(),
+            seconds: 0,
+            error: None,
+        };
+        let clock = Clock::start();
+        if let Err(error) = self.run(limit, &mut outcome) {
+            Here.say(&format!("{}: {error:#}", outcome.kernel));
+            outcome.error = Some(error);
+        }
+        outcome.seconds = clock.seconds();
+        outcome
+    }
+
+    fn run(&self, limit: u32, outcome: &mut Outcome) -> Result<()> {
+        let script = binaries::script(self.jobs, self.settings, stdout().is_terminal());
+        let directory = directory();
+        fs::create_dir_all(&directory).with_context(|| directory.display().to_string())?;
+        let time = Duration::from_secs(limit.into());
+        if self.wanted == Wanted::Host {
+            outcome.kernel = format!("host, {}", host::release());
+            Here.say(&format!("running on {}", outcome.kernel));
+            let file = directory.join("tests.sh");
+            return host::run(&script, &file, time, &mut outcome.tally);
+        }
+        let kernel = kernel::ensure(&Here, &self.wanted, self.scope, &directory)?;
+        outcome.kernel.clone_from(&kernel.release);
+        let guest = Guest {
+            accelerator: Accelerator::find(),
+            image: kernel.image(),
+            initramfs: directory.join("initramfs"),
+            console: directory.join("console.log"),
+            result: directory.join("result"),
+            limit: time,
+        };
+        write_initramfs(&guest.initramfs, &kernel, limit, &script)
+            .with_context(|| format!("cannot make {}", guest.initramfs.display()))?;
+        Here.say(&format!(
+            "booting Linux {} by {}",
+            kernel.release,
+            guest.accelerator.as_str()
+        ));
+        guest.run(&mut outcome.tally)
+    }
+}
+
+/// Where everything of this verb is kept.
+fn directory() -> PathBuf {
+    workspace::root().join("target/vm")
 }
 
 fn write_initramfs(path: &Path, kernel: &Kernel, limit: u32, script: &str) -> Result<()> {

@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
+use super::tally::Tally;
 use crate::process::in_words;
 
 pub(super) const PROGRAM: &str = "qemu-system-x86_64";
@@ -82,8 +83,8 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    /// Boots it, shows what the tests print, and gives an error unless all of them passed.
-    pub(super) fn run(&self) -> Result<()> {
+    /// Boots it, shows and counts what the tests print, and gives an error unless all of them passed.
+    pub(super) fn run(&self, tally: &mut Tally) -> Result<()> {
         // The last guest's words must not pass for this one's.
         for file in [&self.console, &self.result] {
             fs::write(file, "").with_context(|| format!("cannot write {}", file.display()))?;
@@ -92,7 +93,13 @@ impl Guest {
         let mut child = qemu.spawn().with_context(|| {
             format!("cannot start {PROGRAM}; as root: apt-get install qemu-system-x86")
         })?;
-        self.wait(&mut child)?;
+        let shown = child.stdout.take();
+        let shown = shown.map(|stdout| thread::spawn(move || Tally::show(stdout)));
+        let ended = self.wait(&mut child);
+        if let Some(Ok(counted)) = shown.map(thread::JoinHandle::join) {
+            *tally = counted;
+        }
+        ended?;
         let result = fs::read_to_string(&self.result).unwrap_or_default();
         let console = fs::read(&self.console).unwrap_or_default();
         judge(&result, &String::from_utf8_lossy(&console), &self.console)
@@ -124,7 +131,8 @@ impl Guest {
                 "-virtfs",
                 "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap",
             ])
-            .stdin(Stdio::null());
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
         command
     }
 
@@ -157,7 +165,7 @@ fn judge(result: &str, console: &str, path: &Path) -> Result<()> {
     }
     match result.strip_prefix("exit ") {
         Some("0") => Ok(()),
-        Some(_) => bail!("tests failed in the guest"),
+        Some(_) => bail!("tests failed"),
         None => {
             let lines: Vec<_> = console.lines().collect();
             let tail = lines[lines.len().saturating_sub(TAIL)..].join("\n    ");
@@ -182,7 +190,7 @@ mod tests {
     #[test]
     fn only_a_guest_that_says_so_has_passed() {
         assert_eq!(judged("exit 0\r\n"), None);
-        assert_eq!(judged("exit 1\r\n").unwrap(), "tests failed in the guest");
+        assert_eq!(judged("exit 1\r\n").unwrap(), "tests failed");
         assert_eq!(
             judged("error: not done after 9 s\n").unwrap(),
             "in the guest: not done after 9 s"

@@ -1,22 +1,20 @@
 //! Judges the machine and its kernel.
 
-use aya::util::KernelVersion;
 use caps::Capability;
 
 use super::report::Finding;
-use crate::{datapath::DatapathError, probe::machine::Machine};
-
-/// Before it there are no capabilities of BPF's own and no ring buffer.
-const OLDEST: KernelVersion = KernelVersion::new(5, 8, 0);
-/// From it on maps are not accounted to RLIMIT_MEMLOCK.
-const NO_MEMLOCK: KernelVersion = KernelVersion::new(5, 11, 0);
-/// From it on XDP takes frames of several buffers and copies from them.
-const MULTI_BUFFER: KernelVersion = KernelVersion::new(5, 18, 0);
-/// From it on there is TCX.
-const TCX: KernelVersion = KernelVersion::new(6, 6, 0);
+use crate::{
+    datapath::{
+        DatapathError,
+        kernel::{FLOOR, MULTI_BUFFER, NO_MEMLOCK, TCX},
+    },
+    probe::machine::Machine,
+};
 
 pub(super) fn judge(machine: &Machine) -> Vec<Finding> {
-    let memlock = machine.version.filter(|&version| version < NO_MEMLOCK);
+    let memlock = machine
+        .version
+        .filter(|&version| NO_MEMLOCK.is_after(version));
     [
         Some(kernel(machine)),
         Some(preemption(machine.realtime)),
@@ -38,22 +36,20 @@ fn kernel(machine: &Machine) -> Finding {
         return Finding::warning(
             "kernel",
             format!("{name}, whose version cannot be told"),
-            "see that it is 5.8 or newer",
+            format!("see that it is {FLOOR} or newer"),
         );
     };
-    if version < OLDEST {
-        return Finding::error(
-            "kernel",
-            format!("{name} lacks what the programs need"),
-            "boot 5.8 or a newer one",
-        );
+    if FLOOR.is_after(version) {
+        return Finding::refused("kernel", &DatapathError::Old(version));
     }
     let mut lacks = Vec::new();
-    if version < MULTI_BUFFER {
-        lacks.push("XDP of frames in several buffers (5.18)");
+    if MULTI_BUFFER.is_after(version) {
+        lacks.push(format!("XDP of frames in several buffers ({MULTI_BUFFER})"));
     }
-    if version < TCX {
-        lacks.push("TCX (6.6): clsact filters serve, and outlive a `kill -9`");
+    if TCX.is_after(version) {
+        lacks.push(format!(
+            "TCX ({TCX}): clsact filters serve, and outlive a `kill -9`"
+        ));
     }
     if lacks.is_empty() {
         return Finding::ok("kernel", name);
@@ -82,7 +78,9 @@ fn memory(may_lock: bool) -> Finding {
     }
     Finding::warning(
         "memlock",
-        "kernels before 5.11 account maps to RLIMIT_MEMLOCK, which cannot be raised from here",
+        format!(
+            "kernels before {NO_MEMLOCK} account maps to RLIMIT_MEMLOCK, which cannot be raised from here"
+        ),
         "grant CAP_SYS_RESOURCE, or `ulimit -l unlimited`",
     )
 }
@@ -143,6 +141,8 @@ fn bpffs(mounted: bool) -> Finding {
 mod tests {
     use std::io;
 
+    use aya::util::KernelVersion;
+
     use super::{super::report::Status, *};
 
     fn machine() -> Machine {
@@ -192,7 +192,7 @@ mod tests {
             })
         };
         for (major, minor, tcx, multi_buffer) in [
-            (5, 8, false, false),
+            (5, 10, false, false),
             (5, 18, false, true),
             (6, 6, true, true),
         ] {
@@ -201,9 +201,9 @@ mod tests {
             assert_eq!(!found.message.contains("TCX"), tcx, "{found:?}");
             assert_eq!(!found.message.contains("5.18)"), multi_buffer, "{found:?}");
         }
-        let oldest = of(5, 7);
-        assert_eq!(oldest.status, Status::Error);
-        assert_eq!(oldest.remedy.as_deref(), Some("boot 5.8 or a newer one"));
+        let older = of(5, 9);
+        assert_eq!(older.status, Status::Error);
+        assert_eq!(older.remedy.as_deref(), Some("boot 5.10 or a newer one"));
     }
 
     #[test]
