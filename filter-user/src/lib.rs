@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod one_sided;
 pub mod privilege;
 mod probe;
+mod remedy;
 pub mod report;
 pub mod server;
 pub mod service;

@@ -10,6 +10,8 @@ use env_logger::Env;
 use log::Level;
 use nix::sys::stat::fstat;
 
+use crate::remedy::remedy;
+
 /// Starts the log; `RUST_LOG` chooses. The programs' own log is at level debug and only there if
 /// it was asked for.
 ///
@@ -30,7 +32,14 @@ pub(crate) fn start() {
 
 /// Says of what the process ends, whatever `RUST_LOG` is.
 pub(crate) fn failure(error: &anyhow::Error) {
-    let line = format!("lastack: {error:#}");
+    let mut line = format!("lastack: {error:#}");
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref());
+    if let Some(remedy) = causes.find_map(remedy)
+        && !line.contains("; ")
+    {
+        line.push_str("; ");
+        line.push_str(remedy);
+    }
     let mut stderr = io::stderr();
     // Not eprintln, which panics where nobody reads it.
     if is_journal() {

@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
 }
 
 /// What the tests run, most of it for real traffic.
-const TOOLS: [Tool; 19] = [
+const TOOLS: [Tool; 20] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("nft", "nftables"),
@@ -42,6 +42,7 @@ const TOOLS: [Tool; 19] = [
     ("mergecap", "wireshark-common"),
     ("text2pcap", "wireshark-common"),
     ("zstd", "zstd"),
+    ("strace", "strace"),
 ];
 
 /// The packages of these with which Debian starts a server, and what systemd calls it.

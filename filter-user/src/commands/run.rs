@@ -54,7 +54,7 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     let listener = start::listen(arguments)?;
     // Before it is looked which interfaces there are.
     let changes = Changes::listen(&settings).context("cannot watch the interfaces")?;
-    let datapath = start::attached(arguments, &settings)?;
+    let datapath = start::attached(arguments, &settings, questions.is_some())?;
     // Later it may not see whose programs there are.
     let warnings = start::warnings(&datapath);
     // Before anything starts a thread.

@@ -24,6 +24,7 @@ use super::{
     hook::{Hook, tc_name, uses_tcx, xdp_name},
     interface::Interface,
     kernel,
+    mark::Mark,
     pins::Pins,
     unpin::unpin,
 };
@@ -84,13 +85,14 @@ impl Links {
         ebpf: &mut Ebpf,
         interface: &Interface,
         settings: &Settings,
-        pins: Option<&Pins>,
+        (pins, mark): (Option<&Pins>, Mark),
     ) -> Result<Self, DatapathError> {
         let mut attaching = Attaching {
             ebpf,
             interface,
             settings,
             pins,
+            mark,
             links: Self::none(),
         };
         match attaching.attach() {
@@ -158,6 +160,7 @@ struct Attaching<'a> {
     interface: &'a Interface,
     settings: &'a Settings,
     pins: Option<&'a Pins>,
+    mark: Mark,
     links: Links,
 }
 
@@ -247,12 +250,12 @@ impl Attaching<'_> {
         let link = if tcx {
             attach_tcx(program, interface, side)
         } else {
-            let mark = self.pins.map_or(0, Pins::mark);
-            if mark != 0 {
+            let handle = self.mark.handle(self.links.clsact.is_some());
+            if handle != 0 {
                 // What an earlier process was attaching when it was killed.
-                remove_marked(interface, side, mark).map_err(failed)?;
+                remove_marked(interface, side, handle).map_err(failed)?;
             }
-            attach_filter(program, interface, side, mark)
+            attach_filter(program, interface, side, handle)
         };
         let link = link.map_err(failed)?;
         let program_id = program_id(program.info())?;
@@ -324,8 +327,8 @@ fn attach_filter(
     }
 }
 
-fn remove_marked(interface: &Interface, side: TcAttachType, mark: u32) -> io::Result<()> {
-    for filter in clsact::marked(interface.index, mark)? {
+fn remove_marked(interface: &Interface, side: TcAttachType, handle: u32) -> io::Result<()> {
+    for filter in clsact::marked(interface.index, handle)? {
         if filter.side == side {
             filter.remove(&interface.name)?;
         }

@@ -3,7 +3,7 @@
 //! One that is there is used and left; one that we made goes when we go, unless somebody
 //! else has put a filter into it since.
 
-use std::io;
+use std::{collections::HashSet, io};
 
 use aya::programs::{
     Link as _, TcAttachType,
@@ -147,6 +147,19 @@ impl Marked {
     pub(super) fn remove(&self, interface: &str) -> io::Result<()> {
         self.link(interface)?.detach().map_err(kernel_answer)
     }
+}
+
+/// The interfaces that have the qdisc, by their indices.
+pub(super) fn interfaces() -> io::Result<HashSet<u32>> {
+    let all = RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default());
+    let qdiscs = request(all, NLM_F_DUMP)?.into_iter();
+    let of_clsact = qdiscs.filter_map(|qdisc| {
+        let RouteNetlinkMessage::NewQueueDiscipline(qdisc) = qdisc else {
+            return None;
+        };
+        (qdisc.header.parent == PARENT).then(|| qdisc.header.index.cast_unsigned())
+    });
+    Ok(of_clsact.collect())
 }
 
 /// The filters of ours with this handle on the interface with that index, arriving packets first.

@@ -5,6 +5,7 @@ use std::{io, path::PathBuf};
 use aya::{
     EbpfError,
     maps::MapError,
+    pin::PinError,
     programs::{ProgramError, tc::TcError, xdp::XdpError},
     sys::SyscallError,
     util::KernelVersion,
@@ -13,6 +14,7 @@ use caps::Capability;
 use thiserror::Error;
 
 use super::kernel::{FLOOR, NO_MEMLOCK};
+use crate::remedy::{answer, told};
 
 /// An error of [`Datapath`](super::Datapath); each is one line that says what to do.
 #[derive(Debug, Error)]
@@ -80,7 +82,7 @@ pub enum DatapathError {
         error: io::Error,
     },
     /// The kernel refused a program at a TC hook.
-    #[error("cannot attach to the {hook} hook of {interface}: {error}")]
+    #[error("cannot attach to the {hook} hook of {interface}: {}", answer(error))]
     Tc {
         /// The interface.
         interface: String,
@@ -100,13 +102,13 @@ pub enum DatapathError {
         error: io::Error,
     },
     /// Maps or programs could not be made.
-    #[error("cannot load the packet programs: {0}")]
-    Load(#[source] EbpfError),
+    #[error("cannot load the packet programs: {}", load_failure(.0))]
+    Load(EbpfError),
     /// The object in this binary is not the one that it was built for.
     #[error("the embedded object has no {0}; this binary was built wrongly")]
     Missing(&'static str),
     /// A map could not be read or written.
-    #[error("cannot access the map {map}: {error}")]
+    #[error("cannot access the map {map}: {}", told(error))]
     Map {
         /// Its name.
         map: &'static str,
@@ -118,8 +120,20 @@ pub enum DatapathError {
         "{0} is not in a BPF file system; `mount -t bpf bpf /sys/fs/bpf` makes one, `--pin-dir` names another"
     )]
     NoBpfFileSystem(PathBuf),
+    /// Others than its owner could change what is pinned, or its owner is another.
+    #[error(
+        "{directory} belongs to user {owner} and has mode {mode:o}, so that others may change what is pinned there; make it this user's alone (`chown`, `chmod 700`), or remove it"
+    )]
+    Exposed {
+        /// Where.
+        directory: PathBuf,
+        /// Whose.
+        owner: u32,
+        /// Its permissions.
+        mode: u32,
+    },
     /// Something is wrong with what is pinned.
-    #[error("cannot pin in {directory}: {error}")]
+    #[error("cannot pin in {directory}: {}", answer(error))]
     Pins {
         /// Where.
         directory: PathBuf,
@@ -161,7 +175,7 @@ pub enum DatapathError {
     },
     /// What is pinned there serves other interfaces.
     #[error(
-        "what is pinned in {0} serves another network namespace; give this instance another name: `--instance NAME`"
+        "what is pinned in {0} serves another network namespace; give this instance another name (`--instance NAME`), or, if that namespace is gone, remove the directory"
     )]
     OtherNamespace(PathBuf),
     /// An instance of that name works without a process.
@@ -189,7 +203,7 @@ pub enum DatapathError {
     )]
     CannotReplace,
     /// The machine did not answer a question about itself.
-    #[error("cannot find out {what}: {error}")]
+    #[error("cannot find out {what}: {}", answer(error))]
     System {
         /// The question.
         what: &'static str,
@@ -197,10 +211,10 @@ pub enum DatapathError {
         error: io::Error,
     },
     /// The system gives no thread to load a program with.
-    #[error("cannot start a thread: {0}; allow this process a few more tasks")]
+    #[error("cannot start a thread: {0}; allow this process more tasks and memory")]
     Thread(io::Error),
     /// Something stayed attached.
-    #[error("could not take everything off {interface}: {error}")]
+    #[error("could not take everything off {interface}: {}", answer(error))]
     Detach {
         /// The interface.
         interface: String,
@@ -215,6 +229,18 @@ impl DatapathError {
         let names: Vec<_> = capabilities.iter().map(ToString::to_string).collect();
         Self::Capabilities(names.join(", "))
     }
+}
+
+/// Why maps or programs could not be made.
+fn load_failure(error: &EbpfError) -> String {
+    if let EbpfError::MapError(MapError::PinError {
+        name: Some(name),
+        error,
+    }) = error
+    {
+        return format!("map `{name}` cannot be pinned: {}", told(error));
+    }
+    told(error)
 }
 
 /// The kernel's answer within an error of aya's.
@@ -234,5 +260,15 @@ pub(crate) fn kernel_answer(error: ProgramError) -> io::Error {
             io::Error::from_raw_os_error,
         ),
         other => io::Error::other(other.to_string()),
+    }
+}
+
+/// The kernel's answer within an error of aya's about a pin.
+pub(super) fn pin_answer(error: PinError) -> io::Error {
+    match error {
+        PinError::SyscallError(SyscallError { io_error, .. }) => io_error,
+        other @ (PinError::NoFd { .. } | PinError::InvalidPinPath { .. }) => {
+            io::Error::other(other.to_string())
+        }
     }
 }

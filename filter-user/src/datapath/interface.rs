@@ -90,10 +90,12 @@ impl Interface {
             if matches!(errno, Errno::ENODEV | Errno::ENXIO | Errno::EINVAL) {
                 return no_interface();
             }
-            // Without a free descriptor, for one, nothing can be said of interfaces.
+            // Without a free descriptor, for one, nothing can be said of interfaces. Why the C library
+            // got no socket, it does not say.
+            let error = get_link(1).err();
             DatapathError::System {
                 what: "which interfaces there are",
-                error: errno.into(),
+                error: error.unwrap_or_else(|| errno.into()),
             }
         })?;
         let message = get_link(index).map_err(|error| match error.raw_os_error() {

@@ -17,6 +17,7 @@ use super::{
     DatapathError, Hook, Query, Tables, clsact,
     interface::Interface,
     load,
+    mark::Mark,
     pins::Pins,
     record::{self, Record, Remembered},
 };
@@ -56,19 +57,32 @@ pub fn detach(pins: &Pins) -> Result<Vec<(String, Hook)>, DatapathError> {
             .iter()
             .any(|place| place.index == index && place.made_clsact)
     };
-    done.extend(remove_filters(pins, |_| true, made)?);
+    done.extend(remove_filters(pins.mark().handle(false), |_| true, made)?);
     pins.remove_all()?;
     Ok(done)
 }
 
-/// Removes the filters of an instance that are in clsact on interfaces for which `of` says so, and
+/// Removes the filters that an instance with this mark, which pins nothing, had in clsact when it was
+/// killed; gives which hooks of which interfaces.
+pub(super) fn remove_killed(mark: Mark) -> Result<Vec<(String, Hook)>, DatapathError> {
+    let mut removed = Vec::new();
+    for made in [false, true] {
+        removed.extend(remove_filters(mark.handle(made), |_| true, |_| made)?);
+    }
+    Ok(removed)
+}
+
+/// Removes the filters with this handle that are in clsact on interfaces for which `of` says so, and
 /// the qdiscs that were `made` for them.
 pub(super) fn remove_filters(
-    pins: &Pins,
+    mark: u32,
     of: impl Fn(u32) -> bool,
     made: impl Fn(u32) -> bool,
 ) -> Result<Vec<(String, Hook)>, DatapathError> {
-    let mark = pins.mark();
+    let with_clsact = clsact::interfaces().map_err(|error| DatapathError::System {
+        what: "which interfaces have clsact",
+        error,
+    })?;
     let interfaces = if_nameindex().map_err(|error| DatapathError::System {
         what: "which interfaces there are",
         error: error.into(),
@@ -76,7 +90,7 @@ pub(super) fn remove_filters(
     let mut removed = Vec::new();
     for interface in &interfaces {
         let (index, name) = (interface.index(), interface.name().to_string_lossy());
-        if !of(index) {
+        if !with_clsact.contains(&index) || !of(index) {
             continue;
         }
         let failed = |error| DatapathError::Detach {
@@ -226,7 +240,8 @@ impl Left {
             let link = FdLink::from(PinnedLink::from_pin(self.pins.link(hook, index)).ok()?);
             Some((hook, link.info().ok()?.program_id()))
         });
-        let filters = clsact::marked(place.index, self.pins.mark()).unwrap_or_default();
+        let filters =
+            clsact::marked(place.index, self.pins.mark().handle(false)).unwrap_or_default();
         let filters = filters.into_iter();
         let filters = filters.map(|filter| (Hook::of_filter(filter.side), filter.program_id));
         let mut hooks: Vec<_> = links.chain(filters).collect();

@@ -13,6 +13,7 @@ mod interface;
 pub(crate) mod kernel;
 pub mod left;
 mod load;
+mod mark;
 pub(crate) mod netlink;
 mod pins;
 mod presence;
@@ -44,6 +45,7 @@ pub use self::{
 };
 use self::{
     attach::Links,
+    mark::Mark,
     pins::{PrivatePins, SHARED},
     record::Remembered,
 };
@@ -52,7 +54,7 @@ pub(crate) use self::{
     hook::uses_tcx,
     load::{is_realtime, missing_capabilities},
 };
-use crate::{counters::Counters, report::Timestamp, settings::Settings};
+use crate::{counters::Counters, instance::InstanceName, report::Timestamp, settings::Settings};
 
 /// The loaded programs and what they are attached to.
 ///
@@ -64,6 +66,8 @@ pub struct Datapath {
     configuration: Configuration,
     named: Vec<Named>,
     place: Place,
+    /// By which its filters in clsact are known.
+    mark: Mark,
     /// What an earlier process left, as far as it has not been taken over yet.
     left: Vec<Remembered>,
     /// Of what lastack an earlier process made what is pinned, if one did.
@@ -137,6 +141,25 @@ impl Datapath {
         Self::load_at(settings, place, None)
     }
 
+    /// The same for an instance whose name nobody else has while it runs: filters in clsact that one
+    /// with this name had when it was killed are taken off, and the next of this name knows those of
+    /// this one.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load), and where such a filter cannot be taken off.
+    pub fn load_named(settings: &Settings, name: &InstanceName) -> Result<Self, DatapathError> {
+        let mut datapath = Self::load(settings)?;
+        datapath.mark = Mark::of_name(name);
+        for (interface, hook) in left::remove_killed(datapath.mark)? {
+            warn!(
+                "{interface}: {} was left by a process of this name that was killed: detached",
+                hook.as_str()
+            );
+        }
+        Ok(datapath)
+    }
+
     fn load_at(
         settings: &Settings,
         place: Place,
@@ -149,6 +172,7 @@ impl Datapath {
             settings: settings.clone(),
             configuration,
             named: Vec::new(),
+            mark: place.pins().map_or(Mark::None, Pins::mark),
             place,
             left: Vec::new(),
             took_over: None,
@@ -205,24 +229,28 @@ impl Datapath {
         }
         // Before the programs see its first packet.
         let entry = self.claim_entry(name, &interface)?;
-        let pins = self.place.pins();
-        let attached = Links::attach(&mut self.ebpf, &interface, &self.settings, pins);
+        let known_by = (self.place.pins(), self.mark);
+        let attached = Links::attach(&mut self.ebpf, &interface, &self.settings, known_by);
         // Another may have got the name meanwhile, and some of the programs.
-        let has_name = Interface::find(name).is_ok_and(|now| now.index == interface.index);
-        match attached {
-            Ok(links) if has_name => Ok(Served {
-                interface,
-                entry,
-                links,
-                was_there: false,
-            }),
-            other => {
-                // What went wrong first is what has to be said.
-                drop(self.tables.set_owner(entry, 0));
-                let error = other.err().filter(|_| has_name);
-                Err(error.unwrap_or_else(|| DatapathError::NoInterface(name.to_owned())))
+        let still = match Interface::find(name) {
+            Ok(now) if now.index == interface.index => Ok(()),
+            Ok(_) => Err(DatapathError::NoInterface(name.to_owned())),
+            Err(error) => Err(error),
+        };
+        let failure = match (attached, still) {
+            (Ok(links), Ok(())) => {
+                return Ok(Served {
+                    interface,
+                    entry,
+                    links,
+                    was_there: false,
+                });
             }
-        }
+            (Err(error), Ok(())) | (_, Err(error)) => error,
+        };
+        // What went wrong first is what has to be said.
+        drop(self.tables.set_owner(entry, 0));
+        Err(failure)
     }
 
     /// What it was asked to do.

@@ -8,16 +8,19 @@ use std::{
     io,
     os::{
         fd::{AsRawFd as _, OwnedFd},
-        unix::{ffi::OsStrExt as _, fs::DirBuilderExt as _},
+        unix::fs::{DirBuilderExt as _, MetadataExt as _},
     },
     path::{Path, PathBuf},
 };
 
 use log::debug;
-use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use nix::{
+    sys::statfs::{BPF_FS_MAGIC, statfs},
+    unistd::geteuid,
+};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
-use super::{DatapathError, Hook, unpin::unpin};
+use super::{DatapathError, Hook, mark::Mark, unpin::unpin};
 use crate::instance::InstanceName;
 
 /// The maps that programs which follow one another share; all others are each load's own.
@@ -70,18 +73,9 @@ impl Pins {
         self.directory.join(format!("{}_{index}", hook.as_str()))
     }
 
-    /// The handle of its filters in clsact, which cannot be pinned: no other directory's.
-    pub(super) fn mark(&self) -> u32 {
-        const BASIS: u32 = 0x811c_9dc5;
-        const PRIME: u32 = 0x0100_0193;
-        let directory = fs::canonicalize(&self.directory);
-        let directory = directory.as_deref().unwrap_or(&self.directory);
-        let octets = directory.as_os_str().as_bytes().iter();
-        // FNV-1a.
-        let hash = octets.fold(BASIS, |hash, &octet| {
-            (hash ^ u32::from(octet)).wrapping_mul(PRIME)
-        });
-        (hash & u32::MAX >> 1).max(1)
+    /// What its filters in clsact, which cannot be pinned, are known by.
+    pub(super) fn mark(&self) -> Mark {
+        Mark::of_directory(&self.directory)
     }
 
     /// Whether an instance has left something there.
@@ -113,6 +107,7 @@ impl Pins {
             return Err(DatapathError::NoBpfFileSystem(self.directory.clone()));
         }
         if self.directory.exists() {
+            self.check_exposure()?;
             return if self.holds_instance() {
                 Ok(())
             } else {
@@ -124,6 +119,21 @@ impl Pins {
             .recursive(true)
             .create(&self.directory)
             .map_err(|error| self.failed(error))
+    }
+
+    /// Whether nobody else may change or read what is there; the owner's group may read.
+    fn check_exposure(&self) -> Result<(), DatapathError> {
+        const OTHERS: u32 = 0o027;
+        let there = fs::metadata(&self.directory).map_err(|error| self.failed(error))?;
+        let (owner, mode) = (there.uid(), there.mode() & 0o7777);
+        if owner == geteuid().as_raw() && mode & OTHERS == 0 {
+            return Ok(());
+        }
+        Err(DatapathError::Exposed {
+            directory: self.directory.clone(),
+            owner,
+            mode,
+        })
     }
 
     /// Takes a link off, and removes its pin.

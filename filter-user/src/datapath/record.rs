@@ -11,7 +11,7 @@ use aya::{
 use filter_common::Reason;
 use serde::{Deserialize, Serialize};
 
-use super::{DatapathError, pins::Pins};
+use super::{DatapathError, error::pin_answer, pins::Pins};
 use crate::{counters::Counters, report::Timestamp, settings::Settings};
 
 /// The layout of what is pinned.
@@ -136,7 +136,7 @@ impl Record {
         let mut map: HashMap<MapData, u32, Page> = HashMap::create(1, 0).map_err(failed)?;
         map.insert(0, page, 0).map_err(failed)?;
         map.pin(pins.record())
-            .map_err(|error| pins.failed(io::Error::other(error.to_string())))
+            .map_err(|error| pins.failed(pin_answer(error)))
     }
 }
 

@@ -77,7 +77,9 @@ impl Datapath {
                 .iter()
                 .any(|place| place.index == index && place.made_clsact)
         };
-        for (name, hook) in left::remove_filters(pins, |index| !is_served(index), made)? {
+        for (name, hook) in
+            left::remove_filters(pins.mark().handle(false), |index| !is_served(index), made)?
+        {
             warn!("{} of {name} is served no more: detached", hook.as_str());
         }
         self.remember()

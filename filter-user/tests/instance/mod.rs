@@ -16,7 +16,7 @@ use std::{
     process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio},
     sync::{
         atomic::{AtomicU32, Ordering},
-        mpsc::{self, Receiver},
+        mpsc::{self, Receiver, RecvTimeoutError},
     },
     thread,
     time::{Duration, Instant},
@@ -90,6 +90,15 @@ impl Instance {
     pub(crate) fn line(&self) -> Value {
         let line = self.lines.recv_timeout(DEADLINE);
         line.expect("lastack run goes on, and says something")
+    }
+
+    /// The next line of its output; none if it has ended instead.
+    pub(crate) fn next_line(&self) -> Option<Value> {
+        match self.lines.recv_timeout(DEADLINE) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("lastack run neither says anything nor ends"),
+        }
     }
 
     /// The next line of its output that tells an event rather than counters.

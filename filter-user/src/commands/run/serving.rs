@@ -116,6 +116,11 @@ impl Serving<'_> {
                 Told::default()
             });
             mem::replace(&mut self.told, now).end().await?;
+            // What could not be replaced is off its hook, and is put on again at once.
+            privilege::raised(|| {
+                self.keeper
+                    .look(&mut lock(&self.datapath), &mut self.stream);
+            });
         }
         self.service.ready(&lock(&self.datapath));
         Ok(())

@@ -21,12 +21,14 @@ pub(super) fn listen(arguments: &Arguments) -> anyhow::Result<Option<tokio::net:
     }
 }
 
-/// Loads the programs and attaches them to all interfaces, or to none.
+/// Loads the programs and attaches them to all interfaces, or to none. `has_name`: no other process
+/// has the instance's name.
 pub(super) fn attached(
     arguments: &Arguments,
     settings: &Settings,
+    has_name: bool,
 ) -> Result<Datapath, DatapathError> {
-    let mut datapath = load(arguments, settings)?;
+    let mut datapath = load(arguments, settings, has_name)?;
     match attach_all(&mut datapath, &arguments.iface, arguments.wait) {
         Ok(()) => Ok(datapath),
         Err(error) => {
@@ -82,13 +84,21 @@ pub(super) fn tell_of_metrics(address: SocketAddr) {
 }
 
 /// Loads the programs, pinned if that was asked for.
-fn load(arguments: &Arguments, settings: &Settings) -> Result<Datapath, DatapathError> {
+fn load(
+    arguments: &Arguments,
+    settings: &Settings,
+    has_name: bool,
+) -> Result<Datapath, DatapathError> {
     let pins = Pins::new(&arguments.pin_dir, &arguments.instance);
     if arguments.pin {
         Datapath::load_pinned(settings, pins)
     } else {
         Datapath::refuse_left_behind(&pins)?;
-        Datapath::load(settings)
+        if has_name {
+            Datapath::load_named(settings, &arguments.instance)
+        } else {
+            Datapath::load(settings)
+        }
     }
 }
 

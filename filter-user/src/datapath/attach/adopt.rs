@@ -87,7 +87,8 @@ impl Links {
             error,
         };
         let mut in_clsact = false;
-        for filter in clsact::marked(interface.index, pins.mark()).map_err(failed)? {
+        let handle = pins.mark().handle(false);
+        for filter in clsact::marked(interface.index, handle).map_err(failed)? {
             let hook = Hook::of_filter(filter.side);
             found.held.push(Held {
                 hook,

@@ -1,6 +1,6 @@
 //! Whether what was attached still is, and other programs in its place.
 
-use std::{mem, path::Path};
+use std::{io, mem, path::Path};
 
 use aya::{
     Ebpf,
@@ -16,7 +16,10 @@ use log::{debug, warn};
 
 use super::{HOOKS, Held, HeldLink, Links, load, program_id, typed};
 use crate::datapath::{
-    DatapathError, clsact, error::kernel_answer, interface::Interface, record::WasServed,
+    DatapathError, clsact,
+    error::{kernel_answer, pin_answer},
+    interface::Interface,
+    record::WasServed,
     unpin::unpin,
 };
 
@@ -192,15 +195,12 @@ impl HeldLink {
     }
 
     /// Pins it, so that it stays when this process ends.
-    pub(super) fn pin(self, path: &Path) -> Result<Self, std::io::Error> {
-        let failed = |error: String| std::io::Error::other(error);
+    pub(super) fn pin(self, path: &Path) -> io::Result<Self> {
+        let wrong = |error: LinkError| io::Error::other(error.to_string());
         let pin = |link: Result<FdLink, LinkError>| {
-            let pinned = link.map_err(|error| failed(error.to_string()))?.pin(path);
-            pinned
-                .map(FdLink::from)
-                .map_err(|error| failed(error.to_string()))
+            let pinned = link.map_err(wrong)?.pin(path);
+            pinned.map(FdLink::from).map_err(pin_answer)
         };
-        let wrong = |error: LinkError| failed(error.to_string());
         match self {
             Self::Xdp(link) => XdpLink::try_from(pin(link.try_into())?)
                 .map(Self::Xdp)

@@ -1,0 +1,127 @@
+//! Places to pin in that are wrong, and who may look into those that are right.
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
+    path::Path,
+    process::Command,
+};
+
+use filter_user::lab::{
+    namespace::Namespace,
+    topology::{Topology, WAN},
+};
+use nix::{
+    mount::{MsFlags, mount},
+    sys::signal::Signal,
+};
+
+use super::{
+    instance::{self, Instance, bpffs::BpfFileSystem, hooks, output},
+    stage::{PINNED, Stage},
+};
+
+fn pinning(directory: &Path) -> Command {
+    let mut command = instance::run(&[WAN], &["--pin", "--metrics-addr", "off"]);
+    command.arg("--pin-dir").arg(directory);
+    command
+}
+
+/// It fails with one line that has these words, and changes nothing.
+#[track_caller]
+fn assert_refused(gateway: &Namespace, command: Command, words: &[&str]) {
+    let before = hooks(gateway, WAN);
+    let output = output(gateway, command);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    for word in words {
+        assert!(said.contains(word), "no {word} in: {said}");
+    }
+    assert_eq!(hooks(gateway, WAN), before);
+}
+
+#[test]
+fn what_is_pinned_is_its_owner_s_alone() {
+    let topology = Topology::new().unwrap();
+    let file_system = BpfFileSystem::new();
+    // Not by grace of the umask.
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "umask 0; exec \"$0\" \"$@\""]);
+    let deep = file_system.path().join("deeper");
+    let command = super::stage::wrapped(shell, &pinning(&deep));
+    let instance = Instance::spawn(&topology.gateway, command).attached_to(&[WAN]);
+    drop(instance.stop(Signal::SIGTERM));
+    let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
+    let directory = deep.join("default");
+    assert_eq!(mode(&deep), 0o700);
+    assert_eq!(mode(&directory), 0o700);
+    let files: Vec<_> = fs::read_dir(&directory).unwrap().collect();
+    assert!(files.len() >= 9, "{files:?}");
+    for file in files {
+        let path = file.unwrap().path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+    }
+}
+
+#[test]
+fn a_directory_that_others_may_change_is_not_pinned_in() {
+    let topology = Topology::new().unwrap();
+    let gateway = &topology.gateway;
+    let file_system = BpfFileSystem::new();
+    let directory = file_system.path().join("default");
+    fs::create_dir(&directory).unwrap();
+    let name = directory.to_str().unwrap();
+    for (owner, mode) in [(0, 0o777), (0, 0o720), (0, 0o705), (65_534, 0o700)] {
+        fs::set_permissions(&directory, Permissions::from_mode(mode)).unwrap();
+        chown(&directory, Some(owner), None).unwrap();
+        let user = format!("user {owner} ");
+        let mode = format!("mode {mode:o}");
+        let command = pinning(file_system.path());
+        assert_refused(gateway, command, &[name, &user, &mode, "chmod 700"]);
+    }
+    fs::set_permissions(&directory, Permissions::from_mode(0o750)).unwrap();
+    chown(&directory, Some(0), None).unwrap();
+    let command = pinning(file_system.path());
+    let instance = Instance::spawn(gateway, command).attached_to(&[WAN]);
+    assert!(instance.stop(Signal::SIGTERM).0.success());
+}
+
+#[test]
+fn a_file_system_that_cannot_be_written_to_is_named() {
+    let topology = Topology::new().unwrap();
+    let file_system = BpfFileSystem::new();
+    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+    mount(
+        None::<&str>,
+        file_system.path(),
+        None::<&str>,
+        flags,
+        None::<&str>,
+    )
+    .unwrap();
+    let name = file_system.path().to_str().unwrap();
+    let words = [name, "Read-only file system", "mount it again"];
+    assert_refused(&topology.gateway, pinning(file_system.path()), &words);
+}
+
+/// Links lose their interfaces, and what is pinned is nobody's any more.
+#[test]
+fn what_a_destroyed_network_namespace_left_is_said_how_to_remove_and_then_the_next_start_works() {
+    let file_system = BpfFileSystem::new();
+    let first = Topology::new().unwrap();
+    let command = pinning(file_system.path());
+    let instance = Instance::spawn(&first.gateway, command).attached_to(&[WAN]);
+    assert!(instance.stop(Signal::SIGTERM).0.success());
+    let mut stage = Stage::new(PINNED);
+    // In this order, so that the namespaces have different numbers.
+    drop(first);
+    let directory = file_system.path().join("default");
+    let words = [directory.to_str().unwrap(), "--instance", "is gone"];
+    assert_refused(stage.gateway(), pinning(file_system.path()), &words);
+    fs::remove_dir_all(&directory).unwrap();
+    let command = pinning(file_system.path());
+    let instance = Instance::spawn(stage.gateway(), command).attached_to(&[WAN]);
+    stage.assert_cured();
+    assert!(instance.stop(Signal::SIGTERM).0.success());
+}
