@@ -17,6 +17,7 @@ mod model;
 mod process;
 mod record;
 mod setup;
+mod soak;
 mod test;
 mod toolchain;
 mod vm;
@@ -52,6 +53,8 @@ enum Verb {
     Fuzz(fuzz::Arguments),
     /// Runs real stacks through links that lose and reorder, with and without the filter
     Loss(loss::Arguments),
+    /// Keeps a gateway under all loads at once, with and without the filter, for an hour
+    Soak(soak::Arguments),
     /// Measures what packets, flows and a start cost (docs/performance.md)
     Bench(bench::Arguments),
     /// Records the captures that the tests of `lastack analyze` read, in the lab
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
         Verb::Model(arguments) => model::run(&arguments),
         Verb::Fuzz(arguments) => fuzz::run(&arguments),
         Verb::Loss(arguments) => loss::run(&arguments),
+        Verb::Soak(arguments) => soak::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments),
         Verb::Record(arguments) => record::run(&arguments),
         Verb::Footprint(arguments) => footprint::run(&arguments),

@@ -96,11 +96,7 @@ impl Download {
     }
 }
 
-fn read(
-    mut stream: TcpStream,
-    mut response: Vec<u8>,
-    may: &AtomicU64,
-) -> std::io::Result<Vec<u8>> {
+fn read(mut stream: TcpStream, mut response: Vec<u8>, may: &AtomicU64) -> std::io::Result<Vec<u8>> {
     let mut piece = vec![0; 1 << 16];
     loop {
         let allowed = may.load(Ordering::Relaxed);

@@ -66,7 +66,12 @@ impl<'a> Lastack<'a> {
         };
         let start = Instant::now();
         let served = format!("lastack_interface_served{{iface=\"{WAN}\"}}");
-        while lastack.samples().ok().and_then(|all| all.get(&served).copied()) != Some(1.0) {
+        while lastack
+            .samples()
+            .ok()
+            .and_then(|all| all.get(&served).copied())
+            != Some(1.0)
+        {
             ensure!(
                 start.elapsed() < DEADLINE,
                 "lastack run has not attached within {DEADLINE:?}"

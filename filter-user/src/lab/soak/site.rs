@@ -64,6 +64,11 @@ impl Site {
         let client = Client::new(topology.add_client()?)?;
         nft(&topology.gateway, FORWARDED)?;
         nft(&topology.server, RECEIVED)?;
+        // XDP has the other end of a veth pair send single frames, and its own gather them. That is
+        // the device's; wires carry single frames anyway.
+        let single = ["-K", "server0", "tso", "off", "gso", "off"];
+        output(&topology.server, "ethtool", &single)?;
+        output(&topology.gateway, "ethtool", &["-K", WAN, "gro", "on"])?;
         Ok(Self {
             _programs: Programs::start(&topology.server)?,
             _server: Server::start(&topology.server)?,
