@@ -116,13 +116,13 @@ fn read(mut stream: TcpStream, mut response: Vec<u8>, may: &AtomicU64) -> std::i
 }
 
 /// tcpdump, for the FINs that a host sends.
-struct Fins {
+pub(crate) struct Fins {
     child: Child,
     stdout: BufReader<ChildStdout>,
 }
 
 impl Fins {
-    fn start(namespace: &Namespace, is_ipv4: bool) -> Self {
+    pub(crate) fn start(namespace: &Namespace, is_ipv4: bool) -> Self {
         let filter = if is_ipv4 {
             format!("ip[8] = {ORDINARY_TTL} and tcp[13] & 1 != 0")
         } else {
@@ -148,7 +148,7 @@ impl Fins {
 
     /// What follows the FINs of a connection whose client has asked for so many bytes, and has
     /// acknowledged none of them yet.
-    fn numbers(&mut self, length: u32) -> Numbers {
+    pub(crate) fn numbers(&mut self, length: u32) -> Numbers {
         let mut line = String::new();
         self.stdout.read_line(&mut line).unwrap();
         let number = |name: &str| -> u32 {

@@ -16,7 +16,8 @@ use nix::{
     errno::Errno,
     ifaddrs::getifaddrs,
     sys::socket::{
-        AddressFamily, LinkAddr, MsgFlags, MultiHeaders, SockFlag, SockType, bind, sendmmsg, socket,
+        AddressFamily, LinkAddr, MsgFlags, MultiHeaders, SockFlag, SockProtocol, SockType, bind,
+        sendmmsg, socket,
     },
 };
 
@@ -116,8 +117,6 @@ pub(crate) enum Knows {
     Clients(u32),
     /// The server's, likewise.
     Servers(u32),
-    /// Both.
-    All(Numbers),
 }
 
 impl Knows {
@@ -127,7 +126,6 @@ impl Knows {
             Self::Nothing => Numbers { client, server },
             Self::Clients(client) => Numbers { client, server },
             Self::Servers(server) => Numbers { client, server },
-            Self::All(numbers) => numbers,
         }
     }
 }
@@ -157,8 +155,8 @@ impl Forger {
     ) -> Self {
         Self {
             sockets: [
-                open(&host.namespace, "eth0"),
-                open(&topology.server, "server0"),
+                open(&host.namespace, "eth0", None),
+                open(&topology.server, "server0", None),
             ],
             gateway: [
                 hardware_address(&topology.gateway, &host.gateway_interface),
@@ -333,11 +331,17 @@ pub(crate) fn thrown_away(namespace: &Namespace) -> u64 {
     json["nftables"][1]["counter"]["packets"].as_u64().unwrap()
 }
 
-fn open(namespace: &Namespace, interface: &'static str) -> OwnedFd {
+/// A packet socket; without a protocol it receives nothing.
+pub(crate) fn open(
+    namespace: &Namespace,
+    interface: &str,
+    protocol: Option<SockProtocol>,
+) -> OwnedFd {
+    let interface = interface.to_owned();
     namespace.run(move || {
         let flags = SockFlag::SOCK_CLOEXEC;
-        let socket = socket(AddressFamily::Packet, SockType::Raw, flags, None).unwrap();
-        bind(socket.as_raw_fd(), &link_address(interface)).unwrap();
+        let socket = socket(AddressFamily::Packet, SockType::Raw, flags, protocol).unwrap();
+        bind(socket.as_raw_fd(), &link_address(&interface)).unwrap();
         socket
     })
 }

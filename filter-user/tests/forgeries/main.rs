@@ -8,6 +8,7 @@ mod download;
 mod forger;
 #[path = "../instance/mod.rs"]
 mod instance;
+mod on_path;
 mod witness;
 
 use std::time::Duration;
