@@ -1,5 +1,5 @@
 //! Measurements that take long and prove something by figures, and captures that tests read:
-//! `cargo xtask bench`, `cargo xtask loss` and `cargo xtask record` call it.
+//! `cargo xtask bench`, `loss`, `record` and `soak` call it.
 
 mod analyze;
 mod document;
@@ -11,6 +11,7 @@ mod machine;
 mod programs;
 mod record;
 mod rivals;
+mod soak;
 mod statistics;
 
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ enum Measurement {
     Loss(loss::Arguments),
     Programs(programs::Arguments),
     Record(record::Arguments),
+    Soak(soak::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Measurement::Loss(arguments) => loss::run(&arguments),
         Measurement::Programs(arguments) => programs::run(&arguments),
         Measurement::Record(arguments) => record::run(&arguments),
+        Measurement::Soak(arguments) => soak::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

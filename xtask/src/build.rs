@@ -27,6 +27,16 @@ pub(crate) struct Arguments {
     dev: bool,
 }
 
+impl Arguments {
+    /// Optimised or not.
+    pub(crate) const fn dev(dev: bool) -> Self {
+        Self {
+            release: false,
+            dev,
+        }
+    }
+}
+
 /// The verb.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     println!("{}", lastack(arguments)?.display());

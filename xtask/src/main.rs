@@ -18,6 +18,7 @@ mod process;
 mod program;
 mod record;
 mod setup;
+mod soak;
 mod test;
 mod toolchain;
 mod vm;
@@ -55,6 +56,8 @@ enum Verb {
     Loss(loss::Arguments),
     /// Has each system call that lastack makes fail, and kill it, one at a time
     Faults(faults::Arguments),
+    /// Keeps a gateway under all loads at once, with and without the filter, for an hour
+    Soak(soak::Arguments),
     /// Measures what packets, flows and a start cost (docs/performance.md)
     Bench(bench::Arguments),
     /// Records the captures that the tests of `lastack analyze` read, in the lab
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
         Verb::Fuzz(arguments) => fuzz::run(&arguments),
         Verb::Loss(arguments) => loss::run(&arguments),
         Verb::Faults(arguments) => faults::run(&arguments),
+        Verb::Soak(arguments) => soak::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments),
         Verb::Record(arguments) => record::run(&arguments),
         Verb::Footprint(arguments) => footprint::run(&arguments),

@@ -27,6 +27,7 @@ pub mod namespace;
 pub mod recording;
 pub mod relay;
 pub mod server;
+pub mod soak;
 mod tap;
 pub mod topology;
 pub mod trial;
