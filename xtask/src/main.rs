@@ -6,7 +6,7 @@ mod build;
 mod build_and_run;
 mod ci;
 mod conf;
-
+mod flood;
 mod footprint;
 mod fuzz;
 mod linker;
@@ -52,6 +52,8 @@ enum Verb {
     Fuzz(fuzz::Arguments),
     /// Runs real stacks through links that lose and reorder, with and without the filter
     Loss(loss::Arguments),
+    /// Floods both hooks of a gateway while connections go on through it
+    Flood(flood::Arguments),
     /// Measures what packets, flows and a start cost (docs/performance.md)
     Bench(bench::Arguments),
     /// Records the captures that the tests of `lastack analyze` read, in the lab
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
         Verb::Model(arguments) => model::run(&arguments),
         Verb::Fuzz(arguments) => fuzz::run(&arguments),
         Verb::Loss(arguments) => loss::run(&arguments),
+        Verb::Flood(arguments) => flood::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments),
         Verb::Record(arguments) => record::run(&arguments),
         Verb::Footprint(arguments) => footprint::run(&arguments),

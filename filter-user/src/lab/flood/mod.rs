@@ -3,6 +3,7 @@
 //! They leave by packet sockets, so that they pass the TC egress hook of an interface, or arrive
 //! at the other end of its link. [`trial`] is an experiment with them.
 
+pub mod claims;
 mod process;
 mod template;
 pub mod trial;

@@ -170,10 +170,7 @@ impl<'a> Lastack<'a> {
 
     /// Ends it as a service manager does.
     pub(super) fn stop(mut self) -> Result<()> {
-        kill(
-            Pid::from_raw(self.child.id().try_into()?),
-            Signal::SIGTERM,
-        )?;
+        kill(Pid::from_raw(self.child.id().try_into()?), Signal::SIGTERM)?;
         let status = self.child.wait()?;
         ensure!(status.success(), "lastack run ended with {status}");
         Ok(())

@@ -199,7 +199,12 @@ mod tests {
     #[test]
     fn each_frame_is_well_formed_and_says_what_its_step_says() {
         let steps = [
-            (Sender::Client, TcpControl::Fin, Some(0), Flags::FIN.with(Flags::ACK)),
+            (
+                Sender::Client,
+                TcpControl::Fin,
+                Some(0),
+                Flags::FIN.with(Flags::ACK),
+            ),
             (Sender::Server, TcpControl::None, Some(1), Flags::ACK),
             (Sender::Client, TcpControl::Syn, None, Flags::SYN),
         ];
@@ -218,7 +223,11 @@ mod tests {
                     assert!(segment.verify_checksum(&from.addr, &to.addr));
                     if family == Family::V4 {
                         let packet = EthernetFrame::new_checked(&frame[..]).unwrap();
-                        assert!(Ipv4Packet::new_checked(packet.payload()).unwrap().verify_checksum());
+                        assert!(
+                            Ipv4Packet::new_checked(packet.payload())
+                                .unwrap()
+                                .verify_checksum()
+                        );
                     }
                     let headers = frame::Headers::parse(&frame).unwrap();
                     assert_eq!((headers.flags, headers.payload), (flags, 0));

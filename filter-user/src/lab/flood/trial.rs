@@ -18,11 +18,11 @@ use aya::sys::{Stats, enable_stats};
 use filter_common::Reason;
 use nix::{ifaddrs::getifaddrs, net::if_::if_nametoindex};
 
+pub use super::process::Memory;
 use super::{
     Flood, Kind, Port, Sent,
     process::{Lastack, Runs},
 };
-pub use super::process::Memory;
 use crate::{
     counters::Counters,
     lab::{
@@ -152,15 +152,20 @@ impl Trial<'_> {
         results.ordinary[0] = ordinary_cost(&lastack, &mut probe)?;
         results.memory[0] = lastack.memory()?;
         let before = lastack.runs()?;
-        self.flood(&lastack, &mut floods, (&mut client, &ordinary), &mut results)?;
+        self.flood(
+            &lastack,
+            &mut floods,
+            (&mut client, &ordinary),
+            &mut results,
+        )?;
         let after = lastack.runs()?;
         for side in 0..2 {
             let runs = after[side].since(before[side]);
             results.seen[side] = runs.packets;
             results.cost[side] = runs.cost();
         }
-        results.ordinary[1] = ordinary_cost(&lastack, &mut probe)?;
         results.demo[2] = Demo::of(&client.run_until(&PLAN, &mut |_| {}, &mut || true)?);
+        results.ordinary[1] = ordinary_cost(&lastack, &mut probe)?;
         results.memory[2] = lastack.memory()?;
         results.note(&lastack.status()?);
         lastack.stop()?;
@@ -231,7 +236,10 @@ impl Trial<'_> {
             let sources: Vec<_> = floods
                 .iter_mut()
                 .map(|flood| {
-                    let send = move || self.kind.map_or(Ok(Sent::default()), |kind| flood.send(kind, each));
+                    let send = move || {
+                        self.kind
+                            .map_or(Ok(Sent::default()), |kind| flood.send(kind, each))
+                    };
                     scope.spawn(send)
                 })
                 .collect();
@@ -239,7 +247,8 @@ impl Trial<'_> {
             let transfers = scope.spawn(|| transfers(ordinary, &over));
             let demo = loop {
                 let run = client.run_until(&PLAN, &mut |_| {}, &mut || true);
-                let over = run.is_err() || sources.iter().all(thread::ScopedJoinHandle::is_finished);
+                let over =
+                    run.is_err() || sources.iter().all(thread::ScopedJoinHandle::is_finished);
                 match run {
                     Ok(outcomes) => results.demo[1] += Demo::of(&outcomes),
                     Err(error) => break Err(error),
@@ -337,7 +346,10 @@ fn make_way(topology: &Topology) -> Result<()> {
         let servers: [IpAddr; 2] = ["203.0.113.9".parse()?, "2001:db8::9".parse()?];
         for server in servers {
             let neighbour = handle.neighbours().add(wan, server);
-            neighbour.link_layer_address(&Port::NOBODY).execute().await?;
+            neighbour
+                .link_layer_address(&Port::NOBODY)
+                .execute()
+                .await?;
         }
         Ok(())
     })
@@ -416,5 +428,7 @@ fn transfer(server: SocketAddr, request: Request) -> Result<()> {
 }
 
 fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> Result<T> {
-    thread.join().map_err(|_| anyhow!("a thread of the trial panicked"))
+    thread
+        .join()
+        .map_err(|_| anyhow!("a thread of the trial panicked"))
 }
