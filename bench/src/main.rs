@@ -1,9 +1,10 @@
 //! Measurements that take long and prove something by figures, and captures that tests read:
-//! `cargo xtask bench`, `loss`, `record` and `soak` call it.
+//! `cargo xtask bench`, `flood`, `loss`, `record` and `soak` call it.
 
 mod analyze;
 mod document;
 mod effect;
+mod flood;
 mod footprint;
 mod forwarding;
 mod loss;
@@ -30,6 +31,7 @@ struct Command {
 enum Measurement {
     Analyze(analyze::Arguments),
     Effect(effect::Arguments),
+    Flood(flood::Arguments),
     Footprint(footprint::Arguments),
     Forwarding(forwarding::Arguments),
     Loss(loss::Arguments),
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
     let done = match Command::parse().measurement {
         Measurement::Analyze(arguments) => analyze::run(&arguments),
         Measurement::Effect(arguments) => effect::run(&arguments),
+        Measurement::Flood(arguments) => flood::run(&arguments),
         Measurement::Footprint(arguments) => footprint::run(&arguments),
         Measurement::Forwarding(arguments) => forwarding::run(&arguments),
         Measurement::Loss(arguments) => loss::run(&arguments),

@@ -7,6 +7,7 @@ mod build_and_run;
 mod ci;
 mod conf;
 mod faults;
+mod flood;
 mod footprint;
 mod fuzz;
 mod linker;
@@ -58,6 +59,8 @@ enum Verb {
     Faults(faults::Arguments),
     /// Keeps a gateway under all loads at once, with and without the filter, for an hour
     Soak(soak::Arguments),
+    /// Floods both hooks of a gateway while connections go on through it
+    Flood(flood::Arguments),
     /// Measures what packets, flows and a start cost (docs/performance.md)
     Bench(bench::Arguments),
     /// Records the captures that the tests of `lastack analyze` read, in the lab
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
         Verb::Loss(arguments) => loss::run(&arguments),
         Verb::Faults(arguments) => faults::run(&arguments),
         Verb::Soak(arguments) => soak::run(&arguments),
+        Verb::Flood(arguments) => flood::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments),
         Verb::Record(arguments) => record::run(&arguments),
         Verb::Footprint(arguments) => footprint::run(&arguments),

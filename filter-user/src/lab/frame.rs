@@ -3,9 +3,12 @@
 use std::net::SocketAddr;
 
 use filter_common::{Flags, SeqNum};
-use smoltcp::wire::{
-    EthernetFrame, EthernetProtocol, IpAddress, IpEndpoint, IpProtocol, Ipv4Packet, Ipv6Packet,
-    TcpPacket,
+use smoltcp::{
+    phy::ChecksumCapabilities,
+    wire::{
+        EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr, IpAddress, IpEndpoint,
+        IpProtocol, IpRepr, Ipv4Packet, Ipv6Packet, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber,
+    },
 };
 
 /// What a segment's headers say.
@@ -93,57 +96,70 @@ pub(super) fn parse(frame: &[u8]) -> Option<(IpEndpoint, IpEndpoint, TcpPacket<&
     ))
 }
 
+/// An Ethernet frame with a segment.
+pub(super) fn build(
+    ethernet: (EthernetAddress, EthernetAddress),
+    (source, destination): (IpEndpoint, IpEndpoint),
+    control: TcpControl,
+    (seq, ack): (TcpSeqNumber, Option<TcpSeqNumber>),
+    payload: &[u8],
+) -> Vec<u8> {
+    let segment = TcpRepr {
+        src_port: source.port,
+        dst_port: destination.port,
+        control,
+        seq_number: seq,
+        ack_number: ack,
+        window_len: 1_000,
+        window_scale: None,
+        max_seg_size: None,
+        sack_permitted: false,
+        sack_ranges: [None; 3],
+        timestamp: None,
+        payload,
+    };
+    let length = segment.buffer_len();
+    let packet = IpRepr::new(source.addr, destination.addr, IpProtocol::Tcp, length, 64);
+    let ethernet = EthernetRepr {
+        src_addr: ethernet.0,
+        dst_addr: ethernet.1,
+        ethertype: match source.addr {
+            IpAddress::Ipv4(_) => EthernetProtocol::Ipv4,
+            IpAddress::Ipv6(_) => EthernetProtocol::Ipv6,
+        },
+    };
+    let mut bytes = vec![0; ethernet.buffer_len() + packet.header_len() + length];
+    ethernet.emit(&mut EthernetFrame::new_unchecked(&mut bytes));
+    let (header, rest) = bytes[ethernet.buffer_len()..].split_at_mut(packet.header_len());
+    packet.emit(&mut *header, &ChecksumCapabilities::default());
+    segment.emit(
+        &mut TcpPacket::new_unchecked(rest),
+        &source.addr,
+        &destination.addr,
+        &ChecksumCapabilities::default(),
+    );
+    bytes
+}
+
 #[cfg(test)]
 pub(super) mod tests {
-    use smoltcp::{
-        phy::ChecksumCapabilities,
-        wire::{EthernetAddress, EthernetRepr, IpRepr, TcpControl, TcpRepr, TcpSeqNumber},
-    };
-
     use super::*;
 
     /// A frame with a segment.
     pub(in super::super) fn frame(
-        (source, destination): (IpEndpoint, IpEndpoint),
+        way: (IpEndpoint, IpEndpoint),
         control: TcpControl,
         (seq, ack): (i32, i32),
         payload: &[u8],
     ) -> Vec<u8> {
-        let segment = TcpRepr {
-            src_port: source.port,
-            dst_port: destination.port,
+        let ethernet = [1, 2].map(|end| EthernetAddress([2, 0, 0, 0, 0, end]));
+        build(
+            ethernet.into(),
+            way,
             control,
-            seq_number: TcpSeqNumber(seq),
-            ack_number: Some(TcpSeqNumber(ack)),
-            window_len: 1_000,
-            window_scale: None,
-            max_seg_size: None,
-            sack_permitted: false,
-            sack_ranges: [None; 3],
-            timestamp: None,
+            (TcpSeqNumber(seq), Some(TcpSeqNumber(ack))),
             payload,
-        };
-        let length = segment.buffer_len();
-        let packet = IpRepr::new(source.addr, destination.addr, IpProtocol::Tcp, length, 64);
-        let ethernet = EthernetRepr {
-            src_addr: EthernetAddress([2, 0, 0, 0, 0, 1]),
-            dst_addr: EthernetAddress([2, 0, 0, 0, 0, 2]),
-            ethertype: match source.addr {
-                IpAddress::Ipv4(_) => EthernetProtocol::Ipv4,
-                IpAddress::Ipv6(_) => EthernetProtocol::Ipv6,
-            },
-        };
-        let mut bytes = vec![0; ethernet.buffer_len() + packet.header_len() + length];
-        ethernet.emit(&mut EthernetFrame::new_unchecked(&mut bytes));
-        let (header, rest) = bytes[ethernet.buffer_len()..].split_at_mut(packet.header_len());
-        packet.emit(&mut *header, &ChecksumCapabilities::default());
-        segment.emit(
-            &mut TcpPacket::new_unchecked(rest),
-            &source.addr,
-            &destination.addr,
-            &ChecksumCapabilities::default(),
-        );
-        bytes
+        )
     }
 
     #[test]

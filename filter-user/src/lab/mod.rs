@@ -9,7 +9,7 @@
 //! ```
 //!
 //! The links can be impaired on both sides of the gateway ([`impairment`]); [`trial`] is an
-//! experiment with that.
+//! experiment with that. [`flood`] is what strangers send, and an experiment with that.
 //!
 //! Needs CAP_SYS_ADMIN and CAP_NET_ADMIN. Nothing outside of the namespaces is touched, and
 //! all of it is gone when the process ends, however it ends.
@@ -17,6 +17,7 @@
 mod application;
 pub mod client;
 pub mod fault;
+pub mod flood;
 pub mod frame;
 pub mod half_closing;
 pub mod impairment;
