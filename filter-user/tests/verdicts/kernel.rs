@@ -67,8 +67,11 @@ impl Program {
 
     /// Whether this kernel has its kind: frames of several buffers came with 5.18.
     pub(crate) fn is_there(self) -> bool {
-        let there = self != Self::XdpMultiBuffer
-            || KernelVersion::current().unwrap() >= KernelVersion::new(5, 18, 0);
+        let has_frags = || {
+            let version = KernelVersion::current().expect("every kernel tells it");
+            version >= KernelVersion::new(5, 18, 0)
+        };
+        let there = self != Self::XdpMultiBuffer || has_frags();
         if !there {
             println!("left out: {}, which is for kernel 5.18", self.name());
         }

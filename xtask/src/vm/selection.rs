@@ -61,7 +61,7 @@ pub(super) const ON_EACH: &[Part] = &[
 pub(super) const IN_CI: &[Part] = &[
     Part {
         target: "kernels",
-        tests: &[""],
+        tests: &["takes_all_programs", "on_every_hook"],
     },
     Part {
         target: "verdicts",
