@@ -16,7 +16,7 @@ use filter_user::{
 };
 
 /// Frames of a flood that does not stay in the table, however often it is turned over.
-const FRAMES: u64 = 150_000;
+const FRAMES: u64 = 100_000;
 const CAPACITY: u64 = 4096;
 const SMALL: [&str; 2] = ["--max-flows", "4096"];
 

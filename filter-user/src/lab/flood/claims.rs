@@ -116,7 +116,7 @@ mod tests {
             ("in a table", &|results| results.flows = 1),
             ("the maps grew", &|results| results.memory[2].maps = 1),
             ("the process grew", &|results| {
-                results.memory[2].process = SLACK + 1
+                results.memory[2].process = SLACK + 1;
             }),
             ("no ordinary transfer", &|results| results.transfers = 0),
             ("reset by peer", &|results| {

@@ -141,7 +141,7 @@ impl Flood {
                 let mut templates = self.templates.iter();
                 let template = templates.find(|[template, _]| template.step() == *step);
                 let [v4, v6] = template.context("each step has its templates")?;
-                let template = if round % 2 == 0 { v4 } else { v6 };
+                let template = if round.is_multiple_of(2) { v4 } else { v6 };
                 let socket = match step.sender {
                     Sender::Client => &self.client,
                     Sender::Server => &self.server,

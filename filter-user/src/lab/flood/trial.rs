@@ -51,11 +51,9 @@ const WINDOW: &str = "10s";
 /// Bytes of each ordinary transfer.
 const TRANSFER: u32 = 256 * 1024;
 /// How long one may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How often it is looked at what lastack has.
 const LOOKING: Duration = Duration::from_millis(500);
-/// Frames that tell what an ordinary packet costs.
-const ORDINARY: u64 = 200_000;
 
 /// An experiment.
 #[derive(Clone, Copy, Debug)]
@@ -149,7 +147,7 @@ impl Trial<'_> {
 
         let mut results = Results::default();
         results.demo[0] = Demo::of(&client.run(&PLAN, &mut |_| {})?);
-        results.ordinary[0] = ordinary_cost(&lastack, &mut probe)?;
+        results.ordinary[0] = self.ordinary_cost(&lastack, &mut probe)?;
         results.memory[0] = lastack.memory()?;
         let before = lastack.runs()?;
         self.flood(
@@ -165,7 +163,7 @@ impl Trial<'_> {
             results.cost[side] = runs.cost();
         }
         results.demo[2] = Demo::of(&client.run_until(&PLAN, &mut |_| {}, &mut || true)?);
-        results.ordinary[1] = ordinary_cost(&lastack, &mut probe)?;
+        results.ordinary[1] = self.ordinary_cost(&lastack, &mut probe)?;
         results.memory[2] = lastack.memory()?;
         results.note(&lastack.status()?);
         lastack.stop()?;
@@ -219,6 +217,14 @@ impl Trial<'_> {
                 port(&topology.gateway, &stranger.gateway_interface),
             ],
         }
+    }
+
+    /// Nanoseconds that packets of no closing flow take of the programs.
+    fn ordinary_cost(&self, lastack: &Lastack<'_>, probe: &mut Flood) -> Result<[f64; 2]> {
+        let before = lastack.runs()?;
+        probe.send(Kind::Acks, self.packets / 50)?;
+        let after = lastack.runs()?;
+        Ok([0, 1].map(|side| after[side].since(before[side]).cost()))
     }
 
     /// Sends, and has connections go on until all is sent.
@@ -365,14 +371,6 @@ fn hardware_address(namespace: &Namespace, interface: &str) -> Result<[u8; 6]> {
     })
 }
 
-/// Nanoseconds that packets of no closing flow take of the programs.
-fn ordinary_cost(lastack: &Lastack<'_>, probe: &mut Flood) -> Result<[f64; 2]> {
-    let before = lastack.runs()?;
-    probe.send(Kind::Acks, ORDINARY)?;
-    let after = lastack.runs()?;
-    Ok([0, 1].map(|side| after[side].since(before[side]).cost()))
-}
-
 /// Keeps the most of what lastack has.
 fn watch(lastack: &Lastack<'_>, seen: &Mutex<Results>, over: &AtomicBool) -> Result<()> {
     loop {
@@ -394,9 +392,9 @@ fn watch(lastack: &Lastack<'_>, seen: &Mutex<Results>, over: &AtomicBool) -> Res
 
 /// Fetches one response after the other over the kernel's TCP: how many, and what went wrong.
 fn transfers(host: &Host, over: &AtomicBool) -> (u64, Vec<String>) {
-    let (mut number, mut broken) = (0, Vec::new());
+    let (mut number, mut broken) = (0_u64, Vec::new());
     while !over.load(Ordering::Relaxed) {
-        let address = if number % 2 == 0 {
+        let address = if number.is_multiple_of(2) {
             IpAddr::from(SERVER_V4)
         } else {
             SERVER_V6.into()
