@@ -140,7 +140,7 @@ fn nothing_is_dropped_later_than_the_window_behind_a_forged_ack() {
 
 /// How a read ends in a client that has half-closed, when the server has forgotten the connection
 /// without a word. The client's keepalive asks each second, and gives up after six times.
-fn end_of_a_read(budget: u8, closed_timeout: Duration, forges: bool) -> ErrorKind {
+fn end_of_a_read(budget: u8, closed_timeout: Duration, is_forged: bool) -> ErrorKind {
     let scene = Scene::new(Settings {
         rst_guard: true,
         budget,
@@ -177,7 +177,7 @@ fn end_of_a_read(budget: u8, closed_timeout: Duration, forges: bool) -> ErrorKin
     setsockopt(&accepted, sockopt::TcpRepair, &1).unwrap();
     drop(accepted);
     let mut forger = Forger::new(topology, host, client.local_addr().unwrap(), server);
-    if forges {
+    if is_forged {
         forger.send_one(SERVER_FIN, numbers, TTL);
         forger.send_one(CLIENT_ACK, numbers, TTL);
         let closed = || scene.counters().of(Reason::FirstAck) == 1;
