@@ -96,7 +96,7 @@ impl Attack {
 fn a_million_blind_guesses_cost_a_half_closed_download_no_segment() {
     let attack = Attack {
         guesses: 1_000_000,
-        length: 200 << 20,
+        length: 128 << 20,
         ..BLIND
     };
     assert_eq!(attack.harms_no_segment_in(&Scene::new(patient())), 0);

@@ -19,7 +19,10 @@ use filter_user::lab::{
     topology::{Host, SERVER_V4, SERVER_V6},
 };
 
-use super::forger::{Numbers, ORDINARY_TTL};
+use super::{
+    forger::{Numbers, ORDINARY_TTL},
+    instance::wait_until,
+};
 
 /// Of a host: small, so that the server is not done long before the application.
 pub(crate) const RECEIVE_BUFFERS: &str = "4096 131072 262144";
@@ -90,6 +93,7 @@ impl Download {
     pub(crate) fn finish(self) {
         assert!(!self.thread.is_finished(), "the download ended early");
         self.allowed.store(u64::MAX, Ordering::Relaxed);
+        wait_until("the download ends", || self.thread.is_finished());
         let response = self.thread.join().unwrap().unwrap();
         assert_eq!(response.len(), self.request.length as usize);
         assert!(response == self.request.response(), "other bytes");

@@ -36,7 +36,7 @@ use super::{
 };
 
 /// The server's retransmission timer, at the least: longer than the forger takes.
-const RTO_MIN: &str = "500ms";
+const RTO_MIN: &str = "400ms";
 /// Of a FIN that the forger lets the client have.
 const DELIVERED: u8 = 50;
 /// In an IPv6 frame.
@@ -139,10 +139,11 @@ fn nothing_is_dropped_later_than_the_window_behind_a_forged_ack() {
 }
 
 /// How a read ends in a client that has half-closed, when the server has forgotten the connection
-/// without a word. The client's keepalive asks each second, and gives up after four times.
-fn end_of_a_read(closed_timeout: Duration, forges: bool) -> ErrorKind {
+/// without a word. The client's keepalive asks each second, and gives up after six times.
+fn end_of_a_read(budget: u8, closed_timeout: Duration, is_forged: bool) -> ErrorKind {
     let scene = Scene::new(Settings {
         rst_guard: true,
+        budget,
         closed_timeout,
         ..patient()
     });
@@ -176,7 +177,7 @@ fn end_of_a_read(closed_timeout: Duration, forges: bool) -> ErrorKind {
     setsockopt(&accepted, sockopt::TcpRepair, &1).unwrap();
     drop(accepted);
     let mut forger = Forger::new(topology, host, client.local_addr().unwrap(), server);
-    if forges {
+    if is_forged {
         forger.send_one(SERVER_FIN, numbers, TTL);
         forger.send_one(CLIENT_ACK, numbers, TTL);
         let closed = || scene.counters().of(Reason::FirstAck) == 1;
@@ -185,16 +186,17 @@ fn end_of_a_read(closed_timeout: Duration, forges: bool) -> ErrorKind {
     setsockopt(&client, sockopt::KeepAlive, &true).unwrap();
     setsockopt(&client, sockopt::TcpKeepIdle, &1).unwrap();
     setsockopt(&client, sockopt::TcpKeepInterval, &1).unwrap();
-    setsockopt(&client, sockopt::TcpKeepCount, &4).unwrap();
+    setsockopt(&client, sockopt::TcpKeepCount, &6).unwrap();
     client.read(&mut [0]).unwrap_err().kind()
 }
 
 #[test]
-fn with_the_reset_guard_he_hides_a_reset_until_the_lifetime_ends_or_the_client_gives_up() {
-    // The client asks more often than that, but what is dropped keeps nothing alive.
-    let [short, long] = [Duration::from_secs(2), Duration::from_mins(1)];
-    let reset = ErrorKind::ConnectionReset;
-    assert_eq!(end_of_a_read(long, true), ErrorKind::TimedOut);
-    assert_eq!(end_of_a_read(short, true), reset, "the lifetime ends");
-    assert_eq!(end_of_a_read(long, false), reset, "nobody forges");
+fn with_the_reset_guard_he_hides_a_reset_until_the_lifetime_ends_which_acks_that_pass_prolong() {
+    let seconds = Duration::from_secs;
+    let (reset, given_up) = (ErrorKind::ConnectionReset, ErrorKind::TimedOut);
+    assert_eq!(end_of_a_read(3, seconds(60), false), reset);
+    // The client's ACKs are dropped until then.
+    assert_eq!(end_of_a_read(3, seconds(2), true), reset);
+    // But for the first they pass.
+    assert_eq!(end_of_a_read(1, seconds(4), true), given_up);
 }
