@@ -283,7 +283,7 @@ fn unsafe_modules(root: &Path, directory: &Path, found: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn unsafe_code_is_where_the_architecture_says() {
+fn unsafe_modules_are_those_that_the_architecture_lists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut found = BTreeSet::new();
     for entry in fs::read_dir(root).unwrap() {

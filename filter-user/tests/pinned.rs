@@ -282,8 +282,8 @@ fn what_cannot_be_taken_over_is_refused_in_one_line_and_goes_on() {
 #[test]
 fn what_is_pinned_is_its_owners_alone() {
     let pinned = Pinned::new();
-    // Its own directory is of the test.
-    let directory = pinned.file_system.path().join("some/where");
+    let some = pinned.file_system.path().join("some");
+    let directory = some.join("where");
     let pin = ["--pin", "--pin-dir", directory.to_str().unwrap()];
     let run = run(&[WAN], &pin);
     let mut unmasked = Command::new("sh");
@@ -293,21 +293,19 @@ fn what_is_pinned_is_its_owners_alone() {
         .args(run.get_args());
     let instance = Instance::spawn(&pinned.topology().gateway, unmasked).attached_to(&[WAN]);
     let mut files = 0;
-    let mut directories = vec![pinned.file_system.path().to_owned()];
-    while let Some(directory) = directories.pop() {
-        for entry in fs::read_dir(directory).unwrap() {
-            let path = entry.unwrap().path();
-            let there = path.metadata().unwrap();
-            let mode = there.permissions().mode() & 0o7777;
-            let expected = if there.is_dir() { 0o700 } else { 0o600 };
-            let shown = path.display();
-            assert_eq!(mode, expected, "{shown}: {mode:o}, not {expected:o}");
-            assert_eq!(there.uid(), 0, "{shown}");
-            if there.is_dir() {
-                directories.push(path);
-            } else {
-                files += 1;
-            }
+    let mut paths = vec![some];
+    while let Some(path) = paths.pop() {
+        let there = path.metadata().unwrap();
+        let mode = there.permissions().mode() & 0o7777;
+        let expected = if there.is_dir() { 0o700 } else { 0o600 };
+        let shown = path.display();
+        assert_eq!(mode, expected, "{shown}: {mode:o}, not {expected:o}");
+        assert_eq!(there.uid(), 0, "{shown}");
+        if there.is_dir() {
+            let entries = fs::read_dir(path).unwrap();
+            paths.extend(entries.map(|entry| entry.unwrap().path()));
+        } else {
+            files += 1;
         }
     }
     assert!(files > 5, "{files} are pinned");
