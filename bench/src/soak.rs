@@ -133,7 +133,7 @@ impl Report {
         writeln!(
             output,
             "lastack\n  \
-             dropped                 {} ACKs; {} segments to the server kept by the kernel's \
+             dropped                 {} ACKs, {} of them redundant; {} segments to the server kept by the kernel's \
              count, {} from it\n  \
              memory                  {warm:.1} MiB when warm, {most:.1} at the most, {last:.1} \
              in the end\n  \
@@ -141,6 +141,7 @@ impl Report {
              /metrics                {} scrapes, the slowest {} ms\n  \
              closing flows           {} at the most\n",
             watched.dropped,
+            watched.redundant,
             results.kept,
             results.dropped_by_xdp,
             descriptors[0],

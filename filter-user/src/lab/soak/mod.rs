@@ -140,17 +140,18 @@ impl Results {
         let sent = with.spurious_acks;
         let claims = [
             (
-                watched.dropped == sent,
+                // A busy machine's server repeats a FIN, which draws ACKs from anybody.
+                (sent..=sent + watched.redundant).contains(&watched.dropped),
                 format!(
-                    "{} ACKs were dropped, and {sent} spurious ones were sent",
-                    watched.dropped
+                    "{} ACKs were dropped, {} of them redundant, and {sent} spurious ones were sent",
+                    watched.dropped, watched.redundant
                 ),
             ),
             (
-                *kept == sent,
+                *kept == watched.dropped,
                 format!(
-                    "{kept} segments did not come out of the gateway, and {sent} spurious ACKs \
-                     were sent"
+                    "{kept} segments did not come out of the gateway, and {} ACKs were dropped",
+                    watched.dropped
                 ),
             ),
             (

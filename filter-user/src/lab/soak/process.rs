@@ -131,6 +131,8 @@ pub struct Watched {
     pub slowest_scrape: u64,
     /// ACKs that it says it has dropped.
     pub dropped: u64,
+    /// Those of them whose cause an earlier one had answered, by its word.
+    pub redundant: u64,
     /// The most closing flows at once.
     pub most_flows: f64,
     /// Bytes in memory when it was warm, at the most, and in the end.
@@ -160,10 +162,13 @@ impl Watched {
             }
             thread::sleep(INTERVAL);
         };
-        self.dropped = 0;
+        (self.dropped, self.redundant) = (0, 0);
         for (name, value) in &samples {
             if name.starts_with("lastack_spurious_acks_total{") && name.contains("\"dropped\"") {
                 self.dropped += whole(*value);
+                if name.contains("\"redundant\"") {
+                    self.redundant += whole(*value);
+                }
             }
             if name.starts_with("lastack_map_errors_total") && *value > 0.0 {
                 self.broken.push(format!("{name} is {value}"));
