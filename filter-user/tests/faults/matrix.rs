@@ -14,7 +14,7 @@ use super::{
 };
 
 /// How many calls of a series go wrong where not all do.
-const SAMPLE: usize = 4;
+const SAMPLE: usize = 3;
 
 /// What goes wrong.
 pub(crate) struct Series {
