@@ -99,11 +99,7 @@ impl Choice {
 /// Builds these integration tests of filter-user, or all.
 pub(super) fn build(targets: &[String]) -> Result<Vec<Binary>> {
     let all = ["*".to_owned()];
-    let targets = if targets.is_empty() {
-        &all
-    } else {
-        targets
-    };
+    let targets = if targets.is_empty() { &all } else { targets };
     let mut cargo = workspace::cargo(["test", "--no-run"]);
     cargo
         .args(HOST)
@@ -124,7 +120,11 @@ pub(super) fn build(targets: &[String]) -> Result<Vec<Binary>> {
     let messages = String::from_utf8_lossy(&output.stdout);
     let package = workspace::root().join(PACKAGE);
     let ours = |binary: &Binary| binary.directory == package;
-    Ok(messages.lines().filter_map(integration_test).filter(ours).collect())
+    Ok(messages
+        .lines()
+        .filter_map(integration_test)
+        .filter(ours)
+        .collect())
 }
 
 /// The integration test that a line of cargo's messages tells of.
