@@ -4,7 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use filter_common::Reason;
 use filter_user::{
@@ -29,6 +29,7 @@ fn trial<'a>(kind: Kind, options: &'a [&'a str]) -> Trial<'a> {
         entry: Entry::Hook,
         sources: 1,
         packets: FRAMES,
+        settling: Duration::ZERO,
     }
 }
 

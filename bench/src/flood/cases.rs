@@ -33,14 +33,19 @@ const PLAIN: Case = Case {
 /// The lab's client, without the strangers.
 const SCOPE: &[&str] = &["--client", "10.0.0.0/24,fd00::/64"];
 const EITHER: &[&str] = &["--closer", "either"];
-const SHORTER: &[&str] = &["--half-closed-timeout", "1s", "--closed-timeout", "1s"];
+const ONE_SIDED_SHORTER: &[&str] = &["--one-sided-timeout", "1s"];
+const CLOSED_SHORTER: &[&str] = &["--closed-timeout", "1s"];
 
-pub(super) const CASES: [Case; 18] = [
+pub(super) const CASES: [Case; 19] = [
     PLAIN,
     of("client-fins", Kind::ClientFins),
     Case {
         entry: Entry::Lan,
         ..of("client-fins-forwarded", Kind::ClientFins)
+    },
+    Case {
+        options: ONE_SIDED_SHORTER,
+        ..of("client-fins-short-lives", Kind::ClientFins)
     },
     of("server-fins", Kind::ServerFins),
     Case {
@@ -73,7 +78,7 @@ pub(super) const CASES: [Case; 18] = [
         ..of("closes-other-port", Kind::Closes)
     },
     Case {
-        options: SHORTER,
+        options: CLOSED_SHORTER,
         ..of("closes-short-lives", Kind::Closes)
     },
     Case {

@@ -3,7 +3,7 @@
 mod cases;
 mod report;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, builder::PossibleValuesParser};
@@ -65,6 +65,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
+/// Longer than flows of the floods that are named for it live.
+const SETTLING: Duration = Duration::from_secs(3);
+
 fn flood(case: &Case, arguments: &Arguments) -> Result<Row> {
     let room = case.max_flows.unwrap_or(arguments.max_flows).to_string();
     let options = [case.options, &["--max-flows", &room]].concat();
@@ -76,6 +79,7 @@ fn flood(case: &Case, arguments: &Arguments) -> Result<Row> {
         entry: case.entry,
         sources: case.sources,
         packets: arguments.packets,
+        settling: SETTLING,
     };
     Ok(Row::new(case.name, &trial.run()?))
 }

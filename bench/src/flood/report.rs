@@ -131,7 +131,7 @@ impl document::Report for Report {
                        megabytes of the maps and of the process, before, at the most and after; \
                        nanoseconds a packet at the ingress and the egress hook, the kernel's \
                        clock included: of the flood, and of ordinary packets of as many flows \
-                       before and after it.",
+                       before and three seconds after it.",
                 table: self.costs(style),
             },
         ]

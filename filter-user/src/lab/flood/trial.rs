@@ -72,6 +72,8 @@ pub struct Trial<'a> {
     pub sources: u32,
     /// How many frames all of them send.
     pub packets: u64,
+    /// How long after the flood it is looked at what is left of it.
+    pub settling: Duration,
 }
 
 /// Where a flood's frames from clients come from. Those from servers arrive at the interface.
@@ -162,6 +164,7 @@ impl Trial<'_> {
             results.seen[side] = runs.packets;
             results.cost[side] = runs.cost();
         }
+        thread::sleep(self.settling);
         results.demo[2] = Demo::of(&client.run_until(&PLAN, &mut |_| {}, &mut || true)?);
         results.ordinary[1] = self.ordinary_cost(&lastack, &mut probe)?;
         results.memory[2] = lastack.memory()?;
