@@ -129,7 +129,7 @@ impl fmt::Display for Suspicion {
             f,
             "{interface}: of {one_sided} of the last {closes} closing connections only one direction \
              is seen here, so they cannot be protected; if the other takes another interface, serve \
-             that, too (`--iface`)"
+             that, too (`--iface`), else somebody sends FINs of connections that there are not"
         )
     }
 }
