@@ -106,9 +106,9 @@ pub struct Policy {
     pub half_closed_lifetime: Ticks,
     /// The same of a flow of which only the side was seen whose FIN made it.
     ///
-    /// An endpoint acknowledges a FIN at once, or else the FIN is sent again, at intervals of 60 s where
-    /// the timer is longest (RFC 6298, section 2.5), and makes the flow again. So a short one loses
-    /// nothing, and whoever sends FINs of connections that do not exist occupies no more than this.
+    /// An endpoint acknowledges a FIN at once, or else the FIN is sent again, and makes the flow again. So a
+    /// short one loses nothing, and whoever sends FINs of connections that do not exist occupies no
+    /// more than this.
     pub one_sided_lifetime: Ticks,
     /// Idle lifetime of a Closed flow.
     pub closed_lifetime: Ticks,

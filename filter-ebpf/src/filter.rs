@@ -262,7 +262,8 @@ fn conclude(facts: &Facts, slot: *mut Slot, now: Ticks, reason: Reason) {
 }
 
 /// Sees to it that the slot outlives the flow. Another CPU that writes at this instant may
-/// win; its flow or this one then passes unseen.
+/// win; its flow or this one then passes unseen. So may a flow's first segment of one side that meets the
+/// first of the other, if both are silent for as long as a one-sided flow lives.
 #[inline(always)]
 fn keep(slot: *mut Slot, before: Option<Slot>, deadline: Slot, now: Ticks) {
     // SAFETY: a live map value, read and written one word at a time.
@@ -349,8 +350,9 @@ struct Unknown<'a> {
 impl Effects for Unknown<'_> {
     #[inline(always)]
     fn create(&mut self, flow: Flow) -> bool {
-        *self.kept = configuration::one_sided_lifetime();
-        if FLOWS.insert(self.key, flow, BPF_NOEXIST.into()).is_err() {
+        if FLOWS.insert(self.key, flow, BPF_NOEXIST.into()).is_ok() {
+            *self.kept = configuration::one_sided_lifetime();
+        } else {
             // The other direction's hook, or another CPU, was faster.
             let Some(found) = FLOWS.get_ptr_mut(self.key) else {
                 return false;

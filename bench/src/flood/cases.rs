@@ -34,7 +34,7 @@ const PLAIN: Case = Case {
 const SCOPE: &[&str] = &["--client", "10.0.0.0/24,fd00::/64"];
 const EITHER: &[&str] = &["--closer", "either"];
 const ONE_SIDED_SHORTER: &[&str] = &["--one-sided-timeout", "1s"];
-const CLOSED_SHORTER: &[&str] = &["--closed-timeout", "1s"];
+const SHORTER: &[&str] = &["--half-closed-timeout", "1s", "--closed-timeout", "1s"];
 
 pub(super) const CASES: [Case; 19] = [
     PLAIN,
@@ -78,7 +78,7 @@ pub(super) const CASES: [Case; 19] = [
         ..of("closes-other-port", Kind::Closes)
     },
     Case {
-        options: CLOSED_SHORTER,
+        options: SHORTER,
         ..of("closes-short-lives", Kind::Closes)
     },
     Case {

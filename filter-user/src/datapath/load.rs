@@ -177,6 +177,8 @@ pub(super) fn configuration(
 ) -> Result<Configuration, DatapathError> {
     let slots = slots(settings.max_flows);
     let tick = tick()?;
+    // What nobody has answered is not worth more than what somebody has.
+    let one_sided = settings.one_sided_timeout.min(settings.half_closed_timeout);
     let (log_decisions, log_client) = match settings.log_decisions {
         LogDecisions::Off => (0, [0; 4]),
         LogDecisions::All => (1, [0; 4]),
@@ -186,7 +188,7 @@ pub(super) fn configuration(
         secret,
         window: ticks(settings.window, tick),
         half_closed_lifetime: lifetime(settings.half_closed_timeout, tick),
-        one_sided_lifetime: lifetime(settings.one_sided_timeout, tick),
+        one_sided_lifetime: lifetime(one_sided, tick),
         closed_lifetime: lifetime(settings.closed_timeout, tick),
         slot_mask: slots - 1,
         budget: settings.budget,

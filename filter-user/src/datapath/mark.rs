@@ -25,7 +25,7 @@ impl Mark {
         Self::Pinned(hash(real.as_os_str().as_bytes()).max(1))
     }
 
-    /// That of no other name, nor of a directory, whose path begins with a slash.
+    /// That of no other name (but for one in 2^29), nor of a directory, whose path begins with a slash.
     pub(super) fn of_name(name: &InstanceName) -> Self {
         Self::Named(hash(name.as_str().as_bytes()) & !1 | 2)
     }

@@ -22,8 +22,7 @@ use nix::{errno::Errno, libc};
 
 /// Takes the link off that is pinned at `path`, if there is one, and removes the pin.
 ///
-/// Removing the pin alone would do, but the kernel takes the link off some time later then. Before
-/// kernel 5.9, which has no other way, that is how it goes.
+/// Removing the pin alone would do, but the kernel takes the link off some time later then.
 pub(super) fn unpin(path: &Path) -> io::Result<()> {
     if let Err(error) = open(path).and_then(|link| detach(&link)) {
         debug!("{}: {error}", path.display());
