@@ -182,6 +182,7 @@ fn values_out_of_range_are_wrong_usage() {
         ("--budget", "256"),
         ("--max-flows", "0"),
         ("--closed-timeout", "0s"),
+        ("--one-sided-timeout", "999ms"),
         ("--role", "dmz"),
         ("--client", "10.0.0.0/33"),
         ("--client", "lan"),

@@ -67,6 +67,19 @@ fn span(text: &str) -> Result<Duration, String> {
     Ok(span)
 }
 
+/// The same for what waits for an answer over the network.
+fn patience(text: &str) -> Result<Duration, String> {
+    const SHORTEST: Duration = Duration::from_secs(1);
+    let span = span(text)?;
+    if span < SHORTEST {
+        return Err(
+            "must be 1s at least: an answer takes a round trip, and more if it gets lost"
+                .to_owned(),
+        );
+    }
+    Ok(span)
+}
+
 /// Whether what was written to standard output is read. A reader that has what it wanted, as
 /// `head` does, is no failure.
 fn is_read(written: io::Result<()>) -> io::Result<bool> {

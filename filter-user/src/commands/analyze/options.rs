@@ -12,7 +12,7 @@ use filter_common::Closer;
 use ipnet::IpNet;
 
 use crate::{
-    commands::{Contradiction, prefix, run::CloserName, span},
+    commands::{Contradiction, patience, prefix, run::CloserName, span},
     settings::Settings,
     stream::Output,
 };
@@ -68,7 +68,7 @@ pub struct Arguments {
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = span)]
     half_closed_timeout: Duration,
     /// The same while the other side has not answered
-    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = span)]
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = patience)]
     one_sided_timeout: Duration,
     /// How long a connection is remembered after it is closed
     #[arg(long, value_name = "TIME", default_value = "4m", value_parser = span)]

@@ -18,7 +18,7 @@ use crate::{
     commands::{
         FileOptions,
         attaching::{Attaching, Contradiction},
-        interface_name, prefix, span,
+        interface_name, patience, prefix, span,
     },
     instance::InstanceName,
     settings::{Closer, LogDecisions, Mode, Role, Settings},
@@ -120,8 +120,8 @@ pub struct Arguments {
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = span,
           env = "LASTACK_HALF_CLOSED_TIMEOUT", hide_env_values = true)]
     pub(super) half_closed_timeout: Duration,
-    /// The same while the other side has not answered
-    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = span,
+    /// The same while the other side has not answered; longer than a round trip and a retransmission
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = patience,
           env = "LASTACK_ONE_SIDED_TIMEOUT", hide_env_values = true)]
     pub(super) one_sided_timeout: Duration,
     /// How long a connection is remembered after it is closed
