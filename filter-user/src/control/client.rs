@@ -25,13 +25,18 @@ use crate::{instance::InstanceName, report::Snapshot};
 
 /// How long an instance may take to accept a connection, when many ask at once.
 const ACCEPTING: Duration = Duration::from_secs(2);
-/// How long it may take to answer: to take off what is on many interfaces takes longest.
+/// How long it may take to answer: to list millions of flows, or to take off what is on many interfaces,
+/// takes longest.
 const ANSWERING: Duration = Duration::from_mins(1);
+/// How long it may take to say how it is.
+const TELLING: Duration = Duration::from_secs(10);
 
 /// A connection to a running instance that may be trusted.
 #[derive(Debug)]
 pub struct Connection {
     name: InstanceName,
+    /// Its process.
+    pid: i32,
     stream: BufReader<UnixStream>,
 }
 
@@ -96,6 +101,7 @@ impl Connection {
         stream.set_write_timeout(timeout).map_err(other)?;
         Ok(Self {
             name: name.clone(),
+            pid: peer.pid(),
             stream: BufReader::new(stream),
         })
     }
@@ -112,6 +118,14 @@ impl Connection {
     ///
     /// Where it refuses, or ends meanwhile.
     pub fn ask(&mut self, question: &Question) -> anyhow::Result<Answer> {
+        let patience = match question {
+            Question::Status => TELLING,
+            Question::Flows(_)
+            | Question::Hosts { .. }
+            | Question::Watch { .. }
+            | Question::Detach => ANSWERING,
+        };
+        self.stream.get_ref().set_read_timeout(Some(patience))?;
         self.send(question)?;
         self.answer()
     }
@@ -166,7 +180,11 @@ impl Connection {
             Ok(0) => bail!("the instance {name} has ended"),
             Ok(_) => bail!("the instance {name} broke its answer off; ask again, or for less"),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                bail!("the instance {name} does not answer; is its process stopped?")
+                bail!(
+                    "the instance {name} does not answer; see what its process {pid} does: one that is stopped goes \
+                     on by `kill -CONT {pid}`, and one that hangs can be ended by `kill -9 {pid}`",
+                    pid = self.pid
+                )
             }
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
                 bail!("the instance {name} has ended")

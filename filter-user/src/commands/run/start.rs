@@ -104,7 +104,7 @@ fn load(
 
 fn bind(address: SocketAddr) -> anyhow::Result<tokio::net::TcpListener> {
     let listener = TcpListener::bind(address).with_context(|| {
-        format!("cannot serve metrics at {address}; --metrics-addr takes another address, or off")
+        format!("cannot serve metrics at {address} (--metrics-addr takes another address, or off)")
     })?;
     listener.set_nonblocking(true)?;
     Ok(tokio::net::TcpListener::from_std(listener)?)
