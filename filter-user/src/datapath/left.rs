@@ -62,12 +62,12 @@ pub fn detach(pins: &Pins) -> Result<Vec<(String, Hook)>, DatapathError> {
     Ok(done)
 }
 
-/// Removes the filters that an instance with this mark, which pins nothing, had in clsact when it was
-/// killed; gives which hooks of which interfaces.
-pub(super) fn remove_killed(mark: Mark) -> Result<Vec<(String, Hook)>, DatapathError> {
+/// Removes the filters with this mark that are in clsact and that no process knows: of an instance that
+/// was killed, or could not take them off; gives which hooks of which interfaces.
+pub(super) fn remove_marked(mark: Mark) -> Result<Vec<(String, Hook)>, DatapathError> {
     let mut removed = Vec::new();
-    for made in [false, true] {
-        removed.extend(remove_filters(mark.handle(made), |_| true, |_| made)?);
+    for (handle, made) in mark.handles() {
+        removed.extend(remove_filters(handle, |_| true, |_| made)?);
     }
     Ok(removed)
 }

@@ -151,7 +151,7 @@ impl Datapath {
     pub fn load_named(settings: &Settings, name: &InstanceName) -> Result<Self, DatapathError> {
         let mut datapath = Self::load(settings)?;
         datapath.mark = Mark::of_name(name);
-        for (interface, hook) in left::remove_killed(datapath.mark)? {
+        for (interface, hook) in left::remove_marked(datapath.mark)? {
             warn!(
                 "{interface}: {} was left by a process of this name that was killed: detached",
                 hook.as_str()
@@ -344,6 +344,10 @@ impl Datapath {
                     error,
                 });
             }
+        }
+        if !uses_tcx(self.settings.tc_mode) {
+            // Those that it lost sight of when they could not be taken off.
+            first = first.and(left::remove_marked(self.mark).map(drop));
         }
         first.and(self.place.pins().map_or(Ok(()), Pins::remove_all))
     }
