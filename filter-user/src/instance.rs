@@ -21,6 +21,13 @@ impl InstanceName {
     }
 }
 
+impl Default for InstanceName {
+    /// That of an instance that was given none.
+    fn default() -> Self {
+        Self("default".to_owned())
+    }
+}
+
 impl FromStr for InstanceName {
     type Err = String;
 

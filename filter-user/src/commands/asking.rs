@@ -13,6 +13,7 @@ use super::is_read;
 use crate::{
     control::{self, Instance},
     instance::InstanceName,
+    report::Detached,
     stream::Output,
 };
 
@@ -51,6 +52,11 @@ impl Asking {
     /// The instance that is meant.
     pub(super) fn choose(&self) -> anyhow::Result<Instance> {
         control::choose(self.instance.as_ref(), &self.pin_dir)
+    }
+
+    /// Takes off what is meant.
+    pub(super) fn detach(&self) -> anyhow::Result<Detached> {
+        control::detach(self.instance.as_ref(), &self.pin_dir)
     }
 
     /// Prints what `text` makes of it, or its JSON; tells whether anybody reads it.

@@ -16,7 +16,7 @@ pub struct Arguments {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let detached = arguments.asking.choose()?.detach()?;
+    let detached = arguments.asking.detach()?;
     arguments.asking.print(&detached, text)?;
     Ok(())
 }
@@ -32,6 +32,9 @@ fn text(detached: &Detached) -> String {
         [] => format!("{instance}: was attached to nothing"),
         interfaces => format!("{instance}: detached from {}", interfaces.join(", ")),
     }];
+    if pid.is_none() && unpinned.is_none() {
+        done.push("a process that was killed had left filters there".to_owned());
+    }
     if let Some(directory) = unpinned {
         done.push(format!("removed {}", directory.display()));
     }
@@ -58,6 +61,10 @@ mod tests {
             "default: detached from wan0, lan0; process 12 ends\n"
         );
         detached.pid = None;
+        assert_eq!(
+            text(&detached),
+            "default: detached from wan0, lan0; a process that was killed had left filters there\n"
+        );
         detached.interfaces.clear();
         detached.unpinned = Some("/sys/fs/bpf/lastack/default".into());
         assert_eq!(

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs, io, mem,
+    os::unix::net::UnixListener,
     path::{Path, PathBuf},
     slice,
 };
@@ -11,11 +12,12 @@ use anyhow::{Context as _, bail};
 use log::warn;
 
 use super::{
-    Connection, PREFIX, Unreachable,
+    Connection, PREFIX, Unreachable, address,
     pinned::{self, Pinned},
     protocol::{Answer, FlowsQuery, Question},
 };
 use crate::{
+    datapath::left,
     instance::InstanceName,
     report::{Detached, Flows, Hosts, Status},
 };
@@ -122,7 +124,7 @@ pub fn instances(directory: &Path) -> anyhow::Result<Vec<Instance>> {
     instances.extend(unserved.map(Instance::Pinned));
     if instances.is_empty() {
         if passed_over.is_empty() {
-            let nowhere = nowhere(directory, &found.elsewhere, found.unreadable.as_ref());
+            let nowhere = nowhere(None, directory, &found.elsewhere, found.unreadable.as_ref());
             bail!("no instance runs in this network namespace{nowhere}");
         }
         bail!(passed_over.join("; "));
@@ -143,6 +145,38 @@ pub fn choose(name: Option<&InstanceName>, directory: &Path) -> anyhow::Result<I
         Some(name) => named(name, directory),
         None => only(directory),
     }
+}
+
+/// Takes off the one of a name, or else the only one that there is; or what one that was killed has
+/// left in clsact, with nothing pinned.
+///
+/// # Errors
+///
+/// As [`choose`], and where something stays.
+pub fn detach(name: Option<&InstanceName>, directory: &Path) -> anyhow::Result<Detached> {
+    let error = match choose(name, directory) {
+        Ok(mut instance) => return instance.detach(),
+        Err(error) => error,
+    };
+    // Of several none is meant.
+    if name.is_none() && instances(directory).is_ok() {
+        return Err(error);
+    }
+    let instance = name.cloned().unwrap_or_default();
+    // Neither does one of that name run, nor may one start now.
+    let Ok(_lock) = UnixListener::bind_addr(&address(&instance)?) else {
+        return Err(error);
+    };
+    let interfaces = left::detach_killed(&instance)?;
+    if interfaces.is_empty() {
+        return Err(error);
+    }
+    Ok(Detached {
+        instance,
+        pid: None,
+        interfaces,
+        unpinned: None,
+    })
 }
 
 fn named(name: &InstanceName, directory: &Path) -> anyhow::Result<Instance> {
@@ -168,15 +202,13 @@ fn named(name: &InstanceName, directory: &Path) -> anyhow::Result<Instance> {
         } else {
             &[]
         };
-        let nowhere = nowhere(directory, elsewhere, found.unreadable.as_ref());
+        let nowhere = nowhere(Some(name), directory, elsewhere, found.unreadable.as_ref());
         bail!("{error}{nowhere}");
     }
     let others: Vec<_> = others.iter().map(InstanceName::as_str).collect();
-    bail!(
-        "{error}, and none is pinned in {}; there are: {}",
-        directory.display(),
-        others.join(", ")
-    );
+    let directory = directory.display();
+    let remedy = killed(name).unwrap_or_else(|| format!("there are: {}", others.join(", ")));
+    bail!("{error}, and none is pinned in {directory}; {remedy}");
 }
 
 fn only(directory: &Path) -> anyhow::Result<Instance> {
@@ -191,9 +223,26 @@ fn only(directory: &Path) -> anyhow::Result<Instance> {
     instances.pop().context("there is no instance")
 }
 
-/// What is to be said of a directory where what is looked for is not pinned: which instances of
-/// other network namespaces are, or why it cannot be told; and what to do.
-fn nowhere(directory: &Path, elsewhere: &[InstanceName], unreadable: Option<&io::Error>) -> String {
+/// What one of that name has left that was killed, and what takes it off.
+fn killed(name: &InstanceName) -> Option<String> {
+    let interfaces = left::killed_on(name);
+    (!interfaces.is_empty()).then(|| {
+        format!(
+            "one called {name} was killed and has left filters in clsact on {}: `lastack detach \
+             --instance {name}` takes them off, or the next start of that name",
+            interfaces.join(", ")
+        )
+    })
+}
+
+/// What is to be said of a directory where what is looked for, by a name or not, is not pinned: which
+/// instances of other network namespaces are, or why it cannot be told; and what to do.
+fn nowhere(
+    name: Option<&InstanceName>,
+    directory: &Path,
+    elsewhere: &[InstanceName],
+    unreadable: Option<&io::Error>,
+) -> String {
     let directory = directory.display();
     if let Some(error) = unreadable {
         let is_denied = error.kind() == io::ErrorKind::PermissionDenied;
@@ -204,7 +253,11 @@ fn nowhere(directory: &Path, elsewhere: &[InstanceName], unreadable: Option<&io:
     }
     let names: Vec<_> = elsewhere.iter().map(InstanceName::as_str).collect();
     let (are, serve) = match names.as_slice() {
-        [] => return format!(", and none is pinned in {directory}; {START}"),
+        [] => {
+            let left = killed(name.unwrap_or(&InstanceName::default()));
+            let remedy = left.as_deref().unwrap_or(START);
+            return format!(", and none is pinned in {directory}; {remedy}");
+        }
         [_] => ("is", "serves"),
         _ => ("are", "serve"),
     };

@@ -242,8 +242,8 @@ impl Attaching<'_> {
             hook: hook.as_str(),
             error,
         };
-        if !tcx && self.links.clsact.is_none() {
-            self.links.clsact = Clsact::ensure(interface).map_err(failed)?;
+        if !tcx {
+            self.prepare_clsact().map_err(failed)?;
         }
         load(self.ebpf, &[name])?;
         let program: &mut SchedClassifier = typed(self.ebpf, name)?;
@@ -251,15 +251,31 @@ impl Attaching<'_> {
             attach_tcx(program, interface, side)
         } else {
             let handle = self.mark.handle(self.links.clsact.is_some());
-            if handle != 0 {
-                // What an earlier process was attaching when it was killed.
-                remove_marked(interface, side, handle).map_err(failed)?;
-            }
             attach_filter(program, interface, side, handle)
         };
         let link = link.map_err(failed)?;
         let program_id = program_id(program.info())?;
         self.hold(hook, name, program_id, HeldLink::Tc(link))
+    }
+
+    /// Sees to it that there is clsact, with no filters of this mark beside those that it gets now:
+    /// of an earlier process that was killed, or of this one, which could not take them off.
+    fn prepare_clsact(&mut self) -> io::Result<()> {
+        let links = &mut self.links;
+        if links.held.iter().any(|held| !held.hook.is_link()) {
+            return Ok(());
+        }
+        let interface = self.interface;
+        links.clsact = Clsact::ensure(interface)?;
+        for (handle, made) in self.mark.handles() {
+            for filter in clsact::marked(interface.index, handle)? {
+                filter.remove(&interface.name)?;
+                if made && links.clsact.is_none() {
+                    links.clsact = Some(Clsact::of_before(interface));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Keeps a link, and pins it where links are to be pinned. A filter in clsact stays by itself.
@@ -325,15 +341,6 @@ fn attach_filter(
         Err((Some(nix::libc::EINVAL | nix::libc::EEXIST), _)) => attach(0),
         done => done.map_err(|(_, error)| error),
     }
-}
-
-fn remove_marked(interface: &Interface, side: TcAttachType, handle: u32) -> io::Result<()> {
-    for filter in clsact::marked(interface.index, handle)? {
-        if filter.side == side {
-            filter.remove(&interface.name)?;
-        }
-    }
-    Ok(())
 }
 
 fn attach_as(

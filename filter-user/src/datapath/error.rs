@@ -91,10 +91,8 @@ pub enum DatapathError {
         /// The kernel's answer.
         error: io::Error,
     },
-    /// The kernel's verifier refused a program.
-    #[error(
-        "this kernel refuses the program {program} ({error}); `RUST_LOG=debug` shows its verifier's log"
-    )]
+    /// The kernel did not take a program: its verifier refused it, or something was short or forbidden.
+    #[error("{}", refusal(program, error))]
     Refused {
         /// The program.
         program: &'static str,
@@ -231,6 +229,18 @@ impl DatapathError {
     }
 }
 
+/// That the kernel did not take a program; of the verifier there is more to read.
+fn refusal(program: &str, error: &io::Error) -> String {
+    use nix::libc::{E2BIG, EACCES, EINVAL};
+    if matches!(error.raw_os_error(), Some(EINVAL | EACCES | E2BIG)) {
+        return format!(
+            "this kernel refuses the program {program} ({error}); `RUST_LOG=debug` shows its \
+             verifier's log"
+        );
+    }
+    format!("cannot load the program {program}: {}", answer(error))
+}
+
 /// Why maps or programs could not be made.
 fn load_failure(error: &EbpfError) -> String {
     if let EbpfError::MapError(MapError::PinError {
@@ -269,6 +279,41 @@ pub(super) fn pin_answer(error: PinError) -> io::Error {
         PinError::SyscallError(SyscallError { io_error, .. }) => io_error,
         other @ (PinError::NoFd { .. } | PinError::InvalidPinPath { .. }) => {
             io::Error::other(other.to_string())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::libc;
+
+    use super::*;
+
+    #[test]
+    fn the_verifier_s_log_is_named_only_where_the_verifier_has_answered() {
+        let said = |number| {
+            let program = "lastack_egress";
+            let error = io::Error::from_raw_os_error(number);
+            DatapathError::Refused { program, error }.to_string()
+        };
+        for number in [libc::EINVAL, libc::EACCES, libc::E2BIG] {
+            let said = said(number);
+            assert!(
+                said.contains("refuses the program lastack_egress"),
+                "{said}"
+            );
+            assert!(said.contains("RUST_LOG=debug"), "{said}");
+        }
+        for (number, remedy) in [
+            (libc::ENOMEM, "free some memory"),
+            (libc::EPERM, "security module"),
+            (libc::EMFILE, "more open files"),
+            (libc::EIO, "lastack check"),
+        ] {
+            let said = said(number);
+            assert!(said.contains(remedy), "{said}");
+            assert!(said.contains("program lastack_egress: "), "{said}");
+            assert!(!said.contains("RUST_LOG"), "{said}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! An instance that is pinned and has no process.
 
-use std::{fs, io, path::Path};
+use std::{collections::BTreeSet, fs, io, path::Path};
 
 use aya::{
     maps::{Map, MapData},
@@ -62,14 +62,39 @@ pub fn detach(pins: &Pins) -> Result<Vec<(String, Hook)>, DatapathError> {
     Ok(done)
 }
 
-/// Removes the filters that an instance with this mark, which pins nothing, had in clsact when it was
-/// killed; gives which hooks of which interfaces.
-pub(super) fn remove_killed(mark: Mark) -> Result<Vec<(String, Hook)>, DatapathError> {
+/// Removes the filters with this mark that are in clsact and that no process knows: of an instance that
+/// was killed, or could not take them off; gives which hooks of which interfaces.
+pub(super) fn remove_marked(mark: Mark) -> Result<Vec<(String, Hook)>, DatapathError> {
     let mut removed = Vec::new();
-    for made in [false, true] {
-        removed.extend(remove_filters(mark.handle(made), |_| true, |_| made)?);
+    for (handle, made) in mark.handles() {
+        removed.extend(remove_filters(handle, |_| true, |_| made)?);
     }
     Ok(removed)
+}
+
+/// The interfaces on which one with that name, which pins nothing, has left filters in clsact, as far
+/// as can be told. Those of one that runs are among them.
+pub(crate) fn killed_on(name: &InstanceName) -> Vec<String> {
+    let mark = Mark::of_name(name);
+    let mut with_clsact: Vec<_> = clsact::interfaces().into_iter().flatten().collect();
+    with_clsact.sort_unstable();
+    let has_filters = |index: &u32| {
+        let mut handles = mark.handles();
+        handles.any(|(handle, _)| clsact::marked(*index, handle).is_ok_and(|it| !it.is_empty()))
+    };
+    let with_filters = with_clsact.into_iter().filter(has_filters);
+    with_filters.filter_map(Interface::name_of).collect()
+}
+
+/// Takes those off that one with that name has left, which must not run; gives the interfaces.
+///
+/// # Errors
+///
+/// Where something stays.
+pub(crate) fn detach_killed(name: &InstanceName) -> Result<Vec<String>, DatapathError> {
+    let removed = remove_marked(Mark::of_name(name))?.into_iter();
+    let interfaces: BTreeSet<_> = removed.map(|(interface, _)| interface).collect();
+    Ok(interfaces.into_iter().collect())
 }
 
 /// Removes the filters with this handle that are in clsact on interfaces for which `of` says so, and

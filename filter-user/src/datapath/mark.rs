@@ -38,6 +38,16 @@ impl Mark {
             Self::Named(handle) => handle | u32::from(made),
         }
     }
+
+    /// Every handle that its filters may have, and whether it tells that it made the qdisc.
+    pub(super) fn handles(self) -> impl Iterator<Item = (u32, bool)> {
+        let told: &[bool] = match self {
+            Self::None => &[],
+            Self::Pinned(_) => &[false],
+            Self::Named(_) => &[false, true],
+        };
+        told.iter().map(move |&made| (self.handle(made), made))
+    }
 }
 
 /// FNV-1a, as much of it as the kernel also gives of itself.

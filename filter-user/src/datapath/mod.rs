@@ -141,23 +141,25 @@ impl Datapath {
         Self::load_at(settings, place, None)
     }
 
-    /// The same for an instance whose name nobody else has while it runs: filters in clsact that one
-    /// with this name had when it was killed are taken off, and the next of this name knows those of
-    /// this one.
+    /// Gives it a name that no other process has while this one runs: filters in clsact that one with
+    /// this name had when it was killed are taken off, and the next of this name knows those of this
+    /// one, unless it is pinned. To be called before it is attached to anything.
     ///
     /// # Errors
     ///
-    /// As [`load`](Self::load), and where such a filter cannot be taken off.
-    pub fn load_named(settings: &Settings, name: &InstanceName) -> Result<Self, DatapathError> {
-        let mut datapath = Self::load(settings)?;
-        datapath.mark = Mark::of_name(name);
-        for (interface, hook) in left::remove_killed(datapath.mark)? {
+    /// Where such a filter cannot be taken off.
+    pub fn take_name(&mut self, name: &InstanceName) -> Result<(), DatapathError> {
+        let mark = Mark::of_name(name);
+        if self.mark == Mark::None {
+            self.mark = mark;
+        }
+        for (interface, hook) in left::remove_marked(mark)? {
             warn!(
                 "{interface}: {} was left by a process of this name that was killed: detached",
                 hook.as_str()
             );
         }
-        Ok(datapath)
+        Ok(())
     }
 
     fn load_at(
@@ -344,6 +346,10 @@ impl Datapath {
                     error,
                 });
             }
+        }
+        if !uses_tcx(self.settings.tc_mode) {
+            // Those that it lost sight of when they could not be taken off.
+            first = first.and(left::remove_marked(self.mark).map(drop));
         }
         first.and(self.place.pins().map_or(Ok(()), Pins::remove_all))
     }

@@ -58,7 +58,7 @@ impl fmt::Display for Loss {
                 "is called {name} now and served no more; attaching to the next that has its name"
             ),
             Self::Replaced => f.write_str("is another interface now; attaching to that"),
-            Self::Removed => f.write_str("somebody took a program off; attaching again"),
+            Self::Removed => f.write_str("a program is off its hook; attaching again"),
         }
     }
 }

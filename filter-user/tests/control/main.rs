@@ -8,6 +8,7 @@ mod detach;
 mod hostile;
 #[path = "../instance/mod.rs"]
 mod instance;
+mod killed;
 mod left;
 mod names;
 mod trust;

@@ -6,6 +6,7 @@
 )]
 
 use std::{
+    fs::{self, File},
     io,
     os::{
         linux::net::SocketAddrExt as _,
@@ -22,7 +23,9 @@ use nix::{libc, sys::signal::Signal};
 
 use super::{
     WITHOUT_METRICS, assert_fails,
-    instance::{Instance, bpffs::BpfFileSystem, cure, hooks, lastack, run, wiring::Network},
+    instance::{
+        Instance, bpffs::BpfFileSystem, cure, file::OwnFile, hooks, lastack, run, wiring::Network,
+    },
     json, say,
 };
 
@@ -37,7 +40,7 @@ fn as_stranger(arguments: &[&str]) -> Command {
 }
 
 /// Listens by an instance's name as another user.
-fn impostor(namespace: &Namespace, name: &'static str) -> UnixListener {
+pub(super) fn impostor(namespace: &Namespace, name: &'static str) -> UnixListener {
     namespace.run(move || {
         let address = SocketAddr::from_abstract_name(format!("lastack/{name}")).unwrap();
         become_user(STRANGER).unwrap();
@@ -105,6 +108,26 @@ fn a_stranger_who_holds_the_name_is_not_believed_and_keeps_nobody_from_being_cur
 }
 
 #[test]
+fn filters_that_nobody_will_know_after_a_kill_are_told_of_at_the_start() {
+    let topology = Topology::new().unwrap();
+    let _impostor = impostor(&topology.gateway, "default");
+    let log_of = |options: &[&str]| {
+        let mut command = run(&[WAN], &[&WITHOUT_METRICS, options].concat());
+        command.args(["--instance", "default"]);
+        let log = OwnFile::new("");
+        command.stderr(File::create(log.as_str()).unwrap());
+        let instance = Instance::spawn(&topology.gateway, command).attached_to(&[WAN]);
+        assert!(instance.stop(Signal::SIGTERM).0.success());
+        fs::read_to_string(log.as_str()).unwrap()
+    };
+    let words = "nothing knows its filters in clsact";
+    let clsact = log_of(&["--tc-mode", "clsact"]);
+    assert!(clsact.contains(words), "{clsact}");
+    let links = log_of(&[]);
+    assert!(!links.contains(words), "{links}");
+}
+
+#[test]
 fn root_asks_an_instance_of_another_user_that_has_its_capabilities() {
     let topology = Topology::new().unwrap();
     let gateway = &topology.gateway;
@@ -154,7 +177,7 @@ fn capabilities_in_a_user_namespace_of_its_own_make_no_instance() {
         line.clear();
         assert!(io::BufRead::read_line(&mut log, &mut line).unwrap() > 0);
     }
-    let process = std::fs::read_to_string(format!("/proc/{}/status", impostor.0.id())).unwrap();
+    let process = fs::read_to_string(format!("/proc/{}/status", impostor.0.id())).unwrap();
     let has_capabilities = |line: &str| line.starts_with("CapPrm:") && line.contains("1f");
     assert!(process.lines().any(has_capabilities), "{process}");
     let words = ["user 65534", "neither root nor you", "not asked"];

@@ -11,6 +11,7 @@ use nix::sys::signal::Signal;
 use super::{
     instance::{
         Instance,
+        bpffs::BpfFileSystem,
         cure::{self, CONNECTIONS},
         hooks, lastack, output, wait_until,
         wiring::{Network, connect},
@@ -72,6 +73,27 @@ fn the_next_of_a_killed_instance_s_name_removes_its_filters_and_nobody_else_s() 
     assert_cured(&mut client);
     assert!(next.stop(Signal::SIGTERM).0.success());
     assert_eq!(on(&network), [0, 0]);
+}
+
+#[test]
+fn the_next_of_a_killed_instance_s_name_removes_its_filters_also_where_it_is_pinned() {
+    let mut network = Network::new();
+    let mut client = network.client();
+    let file_system = BpfFileSystem::new();
+    let before = hooks(&network.topology.gateway, WAN);
+    drop(named(&network, "first", &CLSACT).stop(Signal::SIGKILL));
+    let place = ["--pin-dir", file_system.path().to_str().unwrap(), "--pin"];
+    for options in [&CLSACT[..], &[]] {
+        let next = named(&network, "first", &[&place, options].concat());
+        assert_eq!(of_ours(&hooks(&network.topology.gateway, WAN)), [1, 1]);
+        assert_cured(&mut client);
+        let gateway = &network.topology.gateway;
+        let detach = lastack(&["detach", "--instance", "first"]);
+        assert!(output(gateway, detach).status.success());
+        assert!(next.end().0.success());
+        assert_eq!(hooks(gateway, WAN), before);
+        drop(named(&network, "first", &CLSACT).stop(Signal::SIGKILL));
+    }
 }
 
 /// Clock ticks that a process has used: fields 14 and 15 of proc(5)'s stat, behind a name in

@@ -19,3 +19,4 @@ mod stage;
 mod strace;
 mod streams;
 mod traffic;
+mod unreplaced;

@@ -151,7 +151,7 @@ impl Stage {
         if has_attached {
             match deed {
                 Deed::Reload => {
-                    self.file.write("budget = 5\nevents = true\n");
+                    self.change_settings();
                     instance.signal(Signal::SIGHUP);
                     while let Some(line) = instance.next_line() {
                         if line["type"].as_str().unwrap().starts_with("reload") {
@@ -175,6 +175,11 @@ impl Stage {
             said: read(&said),
             trace: Trace::read(&trace, process),
         }
+    }
+
+    /// Has the next reload replace the programs.
+    pub(crate) fn change_settings(&self) {
+        self.file.write("budget = 5\nevents = true\n");
     }
 
     fn detach_left(&self, command: Command, said: &Path, trace: &Path) -> Outcome {
@@ -203,6 +208,11 @@ impl Stage {
         let mut hooks = hooks(self.gateway(), WAN);
         hooks.retain(|hook| !hook.starts_with("qdisc clsact"));
         hooks == self.empty && self.pinned().is_empty()
+    }
+
+    /// Whether not even a clsact qdisc has stayed.
+    pub(crate) fn is_as_before(&self) -> bool {
+        hooks(self.gateway(), WAN) == self.empty && self.pinned().is_empty()
     }
 
     /// Removes a clsact qdisc that stayed.

@@ -180,7 +180,7 @@ pub struct Arguments {
     #[arg(
         long,
         value_name = "NAME",
-        default_value = "default",
+        default_value_t,
         env = "LASTACK_INSTANCE",
         hide_env_values = true
     )]

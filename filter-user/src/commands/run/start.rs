@@ -8,7 +8,7 @@ use log::{info, warn};
 use super::options::{Arguments, MetricsAddress};
 use crate::{
     commands::instances::beside,
-    datapath::{Datapath, DatapathError, Pins},
+    datapath::{Datapath, DatapathError, Pins, uses_tcx},
     settings::Settings,
     stream::Stream,
 };
@@ -28,8 +28,14 @@ pub(super) fn attached(
     settings: &Settings,
     has_name: bool,
 ) -> Result<Datapath, DatapathError> {
-    let mut datapath = load(arguments, settings, has_name)?;
-    match attach_all(&mut datapath, &arguments.iface, arguments.wait) {
+    let mut datapath = load(arguments, settings)?;
+    let named = if has_name {
+        datapath.take_name(&arguments.instance)
+    } else {
+        warn_of_filters(arguments, settings);
+        Ok(())
+    };
+    match named.and_then(|()| attach_all(&mut datapath, &arguments.iface, arguments.wait)) {
         Ok(()) => Ok(datapath),
         Err(error) => {
             datapath.abandon();
@@ -84,21 +90,23 @@ pub(super) fn tell_of_metrics(address: SocketAddr) {
 }
 
 /// Loads the programs, pinned if that was asked for.
-fn load(
-    arguments: &Arguments,
-    settings: &Settings,
-    has_name: bool,
-) -> Result<Datapath, DatapathError> {
+fn load(arguments: &Arguments, settings: &Settings) -> Result<Datapath, DatapathError> {
     let pins = Pins::new(&arguments.pin_dir, &arguments.instance);
     if arguments.pin {
         Datapath::load_pinned(settings, pins)
     } else {
         Datapath::refuse_left_behind(&pins)?;
-        if has_name {
-            Datapath::load_named(settings, &arguments.instance)
-        } else {
-            Datapath::load(settings)
-        }
+        Datapath::load(settings)
+    }
+}
+
+/// Says what it means for filters in clsact that their instance has no name of its own.
+fn warn_of_filters(arguments: &Arguments, settings: &Settings) {
+    if !arguments.pin && !uses_tcx(settings.tc_mode) {
+        warn!(
+            "without a name of its own nothing knows its filters in clsact: if this process is \
+             killed, they stay and go on dropping, and `lastack check` says how to take them off"
+        );
     }
 }
 

@@ -5,7 +5,7 @@ use std::{io, mem, path::Path};
 use aya::{
     Ebpf,
     programs::{
-        SchedClassifier, Xdp,
+        Link as _, SchedClassifier, Xdp,
         links::{FdLink, LinkError, PinnedLink},
         tc::{SchedClassifierLink, TcHandle},
         xdp::XdpLink,
@@ -148,12 +148,17 @@ impl Held {
             Err(error) => {
                 debug!("{}: {}: {error}", interface.name, hook.as_str());
                 if let Some((priority, handle)) = numbers {
-                    // A filter is still there, and must not stay beside another. Dropping takes it
-                    // off.
+                    // A filter is still there, and must not stay beside another.
                     let name = &interface.name;
                     let link =
                         SchedClassifierLink::attached(name, hook.side(), priority, handle, None);
-                    drop(link);
+                    let detached = link.and_then(|link| link.detach().map_err(kernel_answer));
+                    if let Err(error) = detached
+                        && !Interface::is_gone(&error)
+                    {
+                        let hook = hook.as_str();
+                        warn!("{name}: {hook}: its filter could not be taken off: {error}");
+                    }
                 }
                 if let Some(pin) = pin
                     && let Err(error) = unpin(&pin)
