@@ -1,7 +1,7 @@
 //! `cargo xtask fuzz`: libFuzzer on the targets in `fuzz/`, each for a while.
 
 use std::{
-    fs,
+    fs, io,
     path::Path,
     process::{Command, Stdio},
 };
@@ -130,12 +130,29 @@ fn keep(cargo_fuzz: &Path, target: &str) -> Result<()> {
     merge.arg(target).args([&fewest, &corpus, &found]);
     merge.args(["--", "-merge=1"]);
     quietly(&mut merge, &format!("cargo fuzz run {target} -- -merge=1"))?;
-    fs::remove_dir_all(&corpus)
-        .and_then(|()| fs::rename(&fewest, &corpus))
-        .with_context(|| format!("cannot replace {}", corpus.display()))?;
+    replace(&corpus, &fewest).with_context(|| format!("cannot replace {}", corpus.display()))?;
     let count = fs::read_dir(&corpus)?.count();
     println!("{target}: {count} inputs are in {CORPUS} now");
     Ok(())
+}
+
+/// Puts what is in a directory, which may be on another file system, in place of another, which is
+/// whole until that is there.
+fn replace(old: &Path, new: &Path) -> io::Result<()> {
+    let beside = |word: &str| old.with_extension(word);
+    let (next, before) = (beside("next"), beside("before"));
+    if next.exists() {
+        fs::remove_dir_all(&next)?;
+    }
+    fs::create_dir_all(&next)?;
+    for file in fs::read_dir(new)? {
+        let file = file?;
+        fs::copy(file.path(), next.join(file.file_name()))?;
+    }
+    fs::rename(old, &before)?;
+    fs::rename(&next, old)?;
+    fs::remove_dir_all(&before)?;
+    fs::remove_dir_all(new)
 }
 
 /// What a run came to.
