@@ -150,7 +150,8 @@ fn replace(old: &Path, new: &Path) -> io::Result<()> {
         fs::copy(file.path(), next.join(file.file_name()))?;
     }
     fs::rename(old, &before)?;
-    fs::rename(&next, old)?;
+    // Better the old one than none.
+    fs::rename(&next, old).inspect_err(|_| drop(fs::rename(&before, old)))?;
     fs::remove_dir_all(&before)?;
     fs::remove_dir_all(new)
 }
@@ -235,5 +236,29 @@ mod tests {
         assert!(text.contains("again: /bin/cargo-fuzz fuzz run"), "{text}");
         let text = crash(Path::new("/bin/cargo-fuzz"), "wire", "error: no\nspace");
         assert_eq!(text, "error: no\n    space");
+    }
+
+    #[test]
+    fn a_corpus_is_replaced_from_another_file_system_or_stays() {
+        // Memory; where it is the same file system, less is shown.
+        let name = format!("lastack-xtask-{}", std::process::id());
+        let [here, there] = [std::env::temp_dir(), "/dev/shm".into()].map(|it| it.join(&name));
+        let (old, new) = (here.join("wire"), there.join("wire"));
+        for (directory, file) in [(&old, "old"), (&new, "new")] {
+            fs::create_dir_all(directory).unwrap();
+            fs::write(directory.join(file), file).unwrap();
+        }
+        let missing = replace(&old, &there.join("none"));
+        let stayed = old.join("old").exists();
+        let replaced = replace(&old, &new);
+        let content = fs::read_to_string(old.join("new")).ok();
+        let entries = fs::read_dir(&here).map(Iterator::count).unwrap_or(0);
+        for directory in [&here, &there] {
+            fs::remove_dir_all(directory).ok();
+        }
+        assert!(missing.is_err() && stayed);
+        replaced.unwrap();
+        assert_eq!(content.as_deref(), Some("new"));
+        assert_eq!(entries, 1, "nothing stays beside it");
     }
 }
