@@ -252,7 +252,7 @@ mod tests {
         let stayed = old.join("old").exists();
         let replaced = replace(&old, &new);
         let content = fs::read_to_string(old.join("new")).ok();
-        let entries = fs::read_dir(&here).map(Iterator::count).unwrap_or(0);
+        let entries = fs::read_dir(&here).map_or(0, Iterator::count);
         for directory in [&here, &there] {
             fs::remove_dir_all(directory).ok();
         }
