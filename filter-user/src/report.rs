@@ -2,7 +2,11 @@
 //!
 //! This is also what `--output json` prints: names are a contract, fields may be added.
 
-use std::{net::IpAddr, path::PathBuf, time::SystemTime};
+use std::{
+    net::IpAddr,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +56,9 @@ pub struct Status {
     pub version: String,
     /// When the process started, or when what is pinned was last written.
     pub since: Timestamp,
+    /// How long ago that was, in seconds, by a clock that nobody sets; none by an older lastack.
+    #[serde(default)]
+    pub age_seconds: Option<f64>,
     /// Where it is pinned, if it is.
     pub pinned: Option<PathBuf>,
     /// What it was asked to do, by option.
@@ -64,6 +71,17 @@ pub struct Status {
     pub flows_capacity: u64,
     /// Events that were not reported: too many at once, or nobody took them.
     pub events_lost: u64,
+}
+
+impl Status {
+    /// How long ago it started, or what is pinned was last written. `now`: where it does not say
+    /// so.
+    #[must_use]
+    pub fn age(&self, now: SystemTime) -> Duration {
+        let said = self.age_seconds.map(Duration::try_from_secs_f64);
+        let by_wall_clock = || now.duration_since(self.since.0).unwrap_or_default();
+        said.and_then(Result::ok).unwrap_or_else(by_wall_clock)
+    }
 }
 
 /// One interface of [`Status`].

@@ -1,7 +1,7 @@
 //! `cargo xtask fuzz`: libFuzzer on the targets in `fuzz/`, each for a while.
 
 use std::{
-    fs,
+    fs, io,
     path::Path,
     process::{Command, Stdio},
 };
@@ -130,12 +130,30 @@ fn keep(cargo_fuzz: &Path, target: &str) -> Result<()> {
     merge.arg(target).args([&fewest, &corpus, &found]);
     merge.args(["--", "-merge=1"]);
     quietly(&mut merge, &format!("cargo fuzz run {target} -- -merge=1"))?;
-    fs::remove_dir_all(&corpus)
-        .and_then(|()| fs::rename(&fewest, &corpus))
-        .with_context(|| format!("cannot replace {}", corpus.display()))?;
+    replace(&corpus, &fewest).with_context(|| format!("cannot replace {}", corpus.display()))?;
     let count = fs::read_dir(&corpus)?.count();
     println!("{target}: {count} inputs are in {CORPUS} now");
     Ok(())
+}
+
+/// Puts what is in a directory, which may be on another file system, in place of another, which is
+/// whole until that is there.
+fn replace(old: &Path, new: &Path) -> io::Result<()> {
+    let beside = |word: &str| old.with_extension(word);
+    let (next, before) = (beside("next"), beside("before"));
+    if next.exists() {
+        fs::remove_dir_all(&next)?;
+    }
+    fs::create_dir_all(&next)?;
+    for file in fs::read_dir(new)? {
+        let file = file?;
+        fs::copy(file.path(), next.join(file.file_name()))?;
+    }
+    fs::rename(old, &before)?;
+    // Better the old one than none.
+    fs::rename(&next, old).inspect_err(|_| drop(fs::rename(&before, old)))?;
+    fs::remove_dir_all(&before)?;
+    fs::remove_dir_all(new)
 }
 
 /// What a run came to.
@@ -218,5 +236,29 @@ mod tests {
         assert!(text.contains("again: /bin/cargo-fuzz fuzz run"), "{text}");
         let text = crash(Path::new("/bin/cargo-fuzz"), "wire", "error: no\nspace");
         assert_eq!(text, "error: no\n    space");
+    }
+
+    #[test]
+    fn a_corpus_is_replaced_from_another_file_system_or_stays() {
+        // Memory; where it is the same file system, less is shown.
+        let name = format!("lastack-xtask-{}", std::process::id());
+        let [here, there] = [std::env::temp_dir(), "/dev/shm".into()].map(|it| it.join(&name));
+        let (old, new) = (here.join("wire"), there.join("wire"));
+        for (directory, file) in [(&old, "old"), (&new, "new")] {
+            fs::create_dir_all(directory).unwrap();
+            fs::write(directory.join(file), file).unwrap();
+        }
+        let missing = replace(&old, &there.join("none"));
+        let stayed = old.join("old").exists();
+        let replaced = replace(&old, &new);
+        let content = fs::read_to_string(old.join("new")).ok();
+        let entries = fs::read_dir(&here).map_or(0, Iterator::count);
+        for directory in [&here, &there] {
+            fs::remove_dir_all(directory).ok();
+        }
+        assert!(missing.is_err() && stayed);
+        replaced.unwrap();
+        assert_eq!(content.as_deref(), Some("new"));
+        assert_eq!(entries, 1, "nothing stays beside it");
     }
 }

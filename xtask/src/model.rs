@@ -54,15 +54,17 @@ impl Aside {
         let log = workspace::root().join("target/model.log");
         let file = File::create(&log).and_then(|file| Ok((file.try_clone()?, file)));
         let (for_errors, file) = file.with_context(|| format!("cannot write {}", log.display()))?;
-        let child = Command::new("nice")
-            .args(["-n", "19", &workspace::cargo_program()])
+        // It ends with this process, however that ends.
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "nice", "-n", "19"])
+            .arg(workspace::cargo_program())
             .args(RUN)
             .current_dir(workspace::root())
             .stdin(Stdio::null())
             .stdout(file)
             .stderr(for_errors)
             .spawn()
-            .context("cannot start nice")?;
+            .context("cannot start setpriv")?;
         Ok(Self { child, log })
     }
 

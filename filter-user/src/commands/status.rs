@@ -100,10 +100,9 @@ fn heading(status: &Status, now: SystemTime) -> String {
         instance,
         pid,
         version,
-        since,
         ..
     } = status;
-    let age = span(now.duration_since(since.0).unwrap_or_default());
+    let age = span(status.age(now));
     match pid {
         Some(pid) => format!("{instance}: runs for {age}, process {pid}, lastack {version}"),
         None => format!("{instance}: pinned, without a process, for {age}, lastack {version}"),
@@ -239,7 +238,8 @@ mod tests {
             instance: "default".parse().unwrap(),
             pid: Some(1234),
             version: "0.1.0".to_owned(),
-            since: Timestamp(now - Duration::from_secs(70)),
+            since: Timestamp(now - Duration::from_hours(1)),
+            age_seconds: Some(70.0),
             pinned: None,
             settings: by_option(&Settings {
                 clients: vec!["10.0.0.0/8".parse().unwrap()],

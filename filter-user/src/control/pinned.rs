@@ -116,6 +116,7 @@ impl Left {
             pid: None,
             version: record.version.clone(),
             since: record.since,
+            age_seconds: record.age().map(|age| age.as_secs_f64()),
             pinned: Some(self.directory().to_owned()),
             settings: by_option(&record.settings),
             interfaces: self.interfaces(&record, &tables)?,

@@ -4,7 +4,7 @@ use std::{io, time::Duration};
 
 use aya::{Ebpf, EbpfLoader, TestRun as _, TestRunOptions, programs::SchedClassifier};
 use filter_common::Ticks;
-use nix::time::{ClockId, clock_getres};
+use nix::time::{ClockId, clock_getres, clock_gettime};
 
 use super::{DatapathError, attach::typed, error::kernel_answer, kernel};
 
@@ -89,6 +89,11 @@ pub(super) fn tick() -> Result<Duration, DatapathError> {
             what: "the length of a jiffy",
             error: error.into(),
         })
+}
+
+/// What time it is by the clock that nobody sets, and that goes on while the machine sleeps.
+pub(crate) fn since_boot() -> Duration {
+    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
 }
 
 #[cfg(test)]

@@ -43,10 +43,15 @@ impl Display for Series {
 
 /// Refuses a kernel that nothing was tried on.
 pub(super) fn check_floor() -> Result<(), DatapathError> {
-    match KernelVersion::current() {
-        Ok(version) if FLOOR.is_after(version) => Err(DatapathError::Old(version)),
-        _ => Ok(()),
+    // One that does not tell its version may be new enough.
+    KernelVersion::current().map_or(Ok(()), above_floor)
+}
+
+fn above_floor(version: KernelVersion) -> Result<(), DatapathError> {
+    if FLOOR.is_after(version) {
+        return Err(DatapathError::Old(version));
     }
+    Ok(())
 }
 
 /// That maps could not be made.
@@ -89,5 +94,14 @@ mod tests {
         assert!(!FLOOR.is_after(KernelVersion::new(6, 0, 0)));
         assert!(FLOOR.is_after(KernelVersion::new(4, 19, 0)));
         assert_eq!(FLOOR.to_string(), "5.10");
+    }
+
+    #[test]
+    fn a_kernel_before_the_floor_is_refused_and_the_floor_is_taken() {
+        let refused = above_floor(KernelVersion::new(5, 9, 16)).unwrap_err();
+        let says = "Linux 5.9.16 is older than 5.10, the oldest that lastack supports; \
+                    boot 5.10 or a newer one";
+        assert!(refused.to_string().contains(says), "{refused}");
+        assert!(above_floor(KernelVersion::new(5, 10, 0)).is_ok());
     }
 }

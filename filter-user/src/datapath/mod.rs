@@ -24,7 +24,7 @@ mod tables;
 mod unpin;
 mod verify;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use aya::Ebpf;
 use filter_common::policy::{Configuration, INTERFACE_PROBES, MOST_INTERFACES, UNSERVED};
@@ -73,6 +73,8 @@ pub struct Datapath {
     /// Of what lastack an earlier process made what is pinned, if one did.
     took_over: Option<String>,
     since: Timestamp,
+    /// The same since the machine's boot.
+    began: Duration,
     tables: Arc<Tables>,
 }
 
@@ -179,6 +181,7 @@ impl Datapath {
             left: Vec::new(),
             took_over: None,
             since: Timestamp::now(),
+            began: clock::since_boot(),
             tables,
         })
     }

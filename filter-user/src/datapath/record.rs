@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "what is in a BPF map is plain data")]
 
-use std::{collections::BTreeMap, fs, io, os::unix::fs::MetadataExt as _};
+use std::{collections::BTreeMap, fs, io, os::unix::fs::MetadataExt as _, time::Duration};
 
 use aya::{
     Pod,
@@ -11,7 +11,7 @@ use aya::{
 use filter_common::Reason;
 use serde::{Deserialize, Serialize};
 
-use super::{DatapathError, error::pin_answer, pins::Pins};
+use super::{DatapathError, clock::since_boot, error::pin_answer, pins::Pins};
 use crate::{counters::Counters, report::Timestamp, settings::Settings};
 
 /// The layout of what is pinned.
@@ -41,6 +41,9 @@ pub(crate) struct Record {
     pub(crate) version: String,
     /// When that started.
     pub(crate) since: Timestamp,
+    /// The same since the machine's boot, which a pin does not outlive; an older lastack wrote none.
+    #[serde(default)]
+    pub(crate) began: Option<Duration>,
     /// The network namespace whose interfaces are served: the number of its file.
     pub(crate) namespace: u64,
     /// Key of the programs' hash.
@@ -112,6 +115,11 @@ impl Record {
         serde_json::from_slice(json)
             .map(Some)
             .map_err(|_| strange())
+    }
+
+    /// How long ago that lastack started, where it wrote so.
+    pub(crate) fn age(&self) -> Option<Duration> {
+        self.began.map(|began| since_boot().saturating_sub(began))
     }
 
     /// Writes it, over one that is there.

@@ -1,7 +1,7 @@
 //! Other programs in the place of those that are there: with other settings, or of another
 //! process, over the same tables.
 
-use std::mem;
+use std::{mem, time::Duration};
 
 use aya::maps::MapData;
 use log::warn;
@@ -9,6 +9,7 @@ use log::warn;
 use super::{
     Datapath, DatapathError, Interface, Named, Place, Served,
     attach::Links,
+    clock::since_boot,
     left, load,
     pins::Pins,
     record::{self, LAYOUT, Record, Remembered, WasServed},
@@ -193,6 +194,12 @@ impl Datapath {
         self.since
     }
 
+    /// How long ago that was, whatever the wall clock says.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        since_boot().saturating_sub(self.began)
+    }
+
     /// What is on `interface` from before, with programs of ours.
     pub(super) fn adopt(
         &mut self,
@@ -251,6 +258,7 @@ impl Datapath {
             layout: LAYOUT,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             since: self.since,
+            began: Some(self.began),
             namespace: record::namespace()?,
             secret: self.configuration.secret,
             settings: self.settings.clone(),

@@ -1,7 +1,9 @@
 //! Datagrams of a host behind the gateway to the server and back, all the time.
 
 use std::{
+    fmt::{self, Display, Formatter},
     net::UdpSocket,
+    ops::AddAssign,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -12,10 +14,14 @@ use std::{
 
 use filter_user::lab::topology::{Host, SERVER_V4, Topology};
 
+use super::stage::Way;
+
 const ECHO: u16 = 7;
 const PAUSE: Duration = Duration::from_millis(5);
 /// How long it waits for those that have not returned yet.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How much may be lost where attaching interrupts, in per cent of what was sent.
+const INTERRUPTED: u64 = 5;
 
 /// One datagram after another goes to the server, which returns it.
 pub(crate) struct Traffic {
@@ -24,6 +30,40 @@ pub(crate) struct Traffic {
     sent: Arc<AtomicU64>,
     returned: Arc<AtomicU64>,
     _host: Host,
+}
+
+/// What became of all of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Loss {
+    sent: u64,
+    lost: u64,
+}
+
+impl Loss {
+    /// Nothing was lost; where attaching interrupts, little.
+    #[track_caller]
+    pub(crate) fn assert_within(self, way: Way) {
+        assert!(self.sent > 0, "{}: no traffic", way.name);
+        let most = if way.interrupts {
+            self.sent * INTERRUPTED / 100
+        } else {
+            0
+        };
+        assert!(self.lost <= most, "{}: {self}, at most {most}", way.name);
+    }
+}
+
+impl AddAssign for Loss {
+    fn add_assign(&mut self, other: Self) {
+        self.sent += other.sent;
+        self.lost += other.lost;
+    }
+}
+
+impl Display for Loss {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} datagrams lost", self.lost, self.sent)
+    }
 }
 
 impl Traffic {
@@ -82,11 +122,12 @@ impl Traffic {
         }));
     }
 
-    /// Ends it; gives how many were sent, and how many of them did not return.
-    pub(crate) fn end(mut self) -> (u64, u64) {
+    /// Ends it; gives what did not return.
+    pub(crate) fn end(mut self) -> Loss {
         self.join();
         let sent = self.sent.load(Ordering::Relaxed);
-        (sent, sent - self.returned.load(Ordering::Relaxed))
+        let lost = sent - self.returned.load(Ordering::Relaxed);
+        Loss { sent, lost }
     }
 
     fn join(&mut self) {

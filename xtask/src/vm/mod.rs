@@ -204,7 +204,8 @@ impl Run<'_> {
             outcome.kernel = format!("host, {}", host::release());
             Here.say(&format!("running on {}", outcome.kernel));
             let file = directory.join("tests.sh");
-            return host::run(&script, &file, time, &mut outcome.tally);
+            host::run(&script, &file, time, &mut outcome.tally)?;
+            return outcome.tally.assert_ran();
         }
         let kernel = kernel::ensure(&Here, &self.wanted, self.scope, &directory)?;
         outcome.kernel.clone_from(&kernel.release);
@@ -223,7 +224,8 @@ impl Run<'_> {
             kernel.release,
             guest.accelerator.as_str()
         ));
-        guest.run(&mut outcome.tally)
+        guest.run(&mut outcome.tally)?;
+        outcome.tally.assert_ran()
     }
 }
 

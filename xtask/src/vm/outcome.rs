@@ -41,6 +41,7 @@ fn cells(outcome: &Outcome) -> [String; 5] {
         passed,
         failed,
         hooks,
+        ..
     } = &outcome.tally;
     let hooks = if hooks.is_empty() {
         "-".to_owned()
@@ -78,6 +79,7 @@ mod tests {
                 passed,
                 failed,
                 hooks: hooks.iter().map(|&hook| hook.to_owned()).collect(),
+                ..Tally::default()
             },
             seconds: 100,
             error,

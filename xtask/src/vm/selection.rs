@@ -96,9 +96,14 @@ pub(super) fn jobs(parts: &[Part], binaries: &[Binary]) -> Result<Vec<Job>> {
     let jobs = parts.iter().map(|part| {
         let binary = binaries.iter().find(|binary| binary.name == part.target);
         let binary = binary.with_context(|| format!("there is no test {}", part.target))?;
-        let names = binary.tests(&[])?;
+        let ignored = binary.tests(&["--ignored".to_owned()])?;
+        let mut names = binary.tests(&[])?;
+        names.retain(|name| !ignored.contains(name));
         if let Some(test) = missing(part, &names) {
-            bail!("{} has no test with {test} in its name", part.target);
+            bail!(
+                "{} has no test with {test} in its name, or ignores it",
+                part.target
+            );
         }
         // What passing tests print, too: which hooks were taken, and what was left out.
         let arguments = std::iter::once(&"--show-output").chain(part.tests);

@@ -108,12 +108,13 @@ impl Answering {
 
 impl Source for Answering {
     fn status(&self) -> anyhow::Result<Status> {
-        let (settings, interfaces, since, pinned) = {
+        let (settings, interfaces, since, age, pinned) = {
             let datapath = lock(&self.datapath);
             (
                 datapath.settings().clone(),
                 interfaces(&datapath)?,
                 datapath.since(),
+                datapath.age(),
                 directory(&datapath),
             )
         };
@@ -122,6 +123,7 @@ impl Source for Answering {
             pid: Some(process::id()),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             since,
+            age_seconds: Some(age.as_secs_f64()),
             pinned,
             settings: by_option(&settings),
             interfaces,

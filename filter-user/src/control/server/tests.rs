@@ -36,6 +36,7 @@ impl Source for MadeUp {
             pid: Some(std::process::id()),
             version: "0".to_owned(),
             since: Timestamp::now(),
+            age_seconds: Some(1.5),
             pinned: None,
             settings: by_option(&Settings::default()),
             interfaces: Vec::new(),

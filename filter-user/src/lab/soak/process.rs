@@ -29,8 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How long a start may take.
 const DEADLINE: Duration = Duration::from_secs(20);
-/// Idle lifetimes of flows that are closed, and that are not; in seconds.
-const LIFETIMES: [u64; 2] = [5, 10];
+/// Idle lifetimes of flows that are closed, that are not, and of which one side is not seen; in
+/// seconds.
+const LIFETIMES: [u64; 3] = [5, 10, 5];
 /// How much longer the table may have flows: their number is not counted at each scrape.
 const FORGETTING: Duration = Duration::from_secs(20);
 /// What the process may have more in the end than when it was warm: pages that its allocator
@@ -48,13 +49,14 @@ pub(super) struct Lastack<'a> {
 impl<'a> Lastack<'a> {
     /// Starts it on [`WAN`]; when this returns it has attached.
     pub(super) fn start(binary: &Path, gateway: &'a Namespace) -> Result<Self> {
-        let [closed, half_closed] = LIFETIMES.map(|seconds| format!("{seconds}s"));
+        let [closed, half_closed, one_sided] = LIFETIMES.map(|seconds| format!("{seconds}s"));
         let mut command = Command::new(binary);
         command
             .args(["run", "--iface", WAN, "--metrics-addr"])
             .arg(METRICS.to_string())
             .args(["--closed-timeout", &closed])
             .args(["--half-closed-timeout", &half_closed])
+            .args(["--one-sided-timeout", &one_sided])
             // Not even a busy machine's client misses it.
             .args(["--window", "5s"])
             .env("RUST_LOG", "warn")

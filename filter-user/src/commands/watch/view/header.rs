@@ -43,8 +43,7 @@ impl View {
                 line.push(Span::raw(" "));
             }
             line.push(Span::raw(does(status)));
-            let age = snapshot.time.0.duration_since(status.since.0);
-            let age = span(age.unwrap_or_default());
+            let age = span(status.age(snapshot.time.0));
             line.push(Span::styled(
                 match status.pid {
                     Some(pid) => format!("  up {age}, process {pid}"),

@@ -66,6 +66,7 @@ fn snapshot(drops: u64) -> Box<Snapshot> {
             pid: Some(1234),
             version: "0.1.0".to_owned(),
             since: Timestamp(now - Duration::from_mins(125)),
+            age_seconds: None,
             pinned: None,
             settings: by_option(&Settings {
                 events: true,
