@@ -193,7 +193,7 @@ impl Families {
             )?,
             losses: counters(
                 "lastack_interface_losses_total",
-                "Times that a served interface vanished, or that somebody took the filter off it.",
+                "Times that a served interface vanished, or that the filter was found off it.",
                 &["iface"],
             )?,
             build_info: gauges(
