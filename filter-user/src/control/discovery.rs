@@ -196,6 +196,9 @@ fn only(directory: &Path) -> anyhow::Result<Instance> {
 fn nowhere(directory: &Path, elsewhere: &[InstanceName], unreadable: Option<&io::Error>) -> String {
     let directory = directory.display();
     if let Some(error) = unreadable {
+        if error.get_ref().is_some() {
+            return format!(", and what is pinned is not looked at: {error}");
+        }
         let is_denied = error.kind() == io::ErrorKind::PermissionDenied;
         let root = if is_denied { "; run as root" } else { "" };
         return format!(
@@ -203,6 +206,10 @@ fn nowhere(directory: &Path, elsewhere: &[InstanceName], unreadable: Option<&io:
         );
     }
     let names: Vec<_> = elsewhere.iter().map(InstanceName::as_str).collect();
+    let removals: Vec<_> = names
+        .iter()
+        .map(|name| format!("`rm -r {directory}/{name}`"))
+        .collect();
     let (are, serve) = match names.as_slice() {
         [] => return format!(", and none is pinned in {directory}; {START}"),
         [_] => ("is", "serves"),
@@ -210,8 +217,10 @@ fn nowhere(directory: &Path, elsewhere: &[InstanceName], unreadable: Option<&io:
     };
     format!(
         "; {} {are} pinned in {directory}, but {serve} another network namespace: ask there \
-         (`nsenter --net=FILE lastack ...`)",
-        names.join(", ")
+         (`nsenter --net=FILE lastack ...`), or, if that namespace is gone, remove what is pinned: \
+         {}",
+        names.join(", "),
+        removals.join(", ")
     )
 }
 
