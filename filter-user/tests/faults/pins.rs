@@ -31,12 +31,12 @@ fn pinning(directory: &Path) -> Command {
 
 /// It fails with one line that has these words, and changes nothing.
 #[track_caller]
-fn assert_refused(gateway: &Namespace, command: Command, words: &[&str]) {
+fn assert_refused(gateway: &Namespace, command: &Command, words: &[&str]) {
     let before = hooks(gateway, WAN);
     // One that does not refuse ends, and with another status.
     let mut patience = Command::new("timeout");
     patience.arg("20");
-    let output = output(gateway, super::stage::wrapped(patience, &command));
+    let output = output(gateway, super::stage::wrapped(patience, command));
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert_eq!(said.lines().count(), 1, "{said}");
@@ -55,9 +55,9 @@ fn asking(question: &str, directory: &Path) -> Command {
 /// Neither a start nor a question nor `detach` believes or changes what is there.
 #[track_caller]
 fn assert_not_believed(gateway: &Namespace, directory: &Path, words: &[&str]) {
-    assert_refused(gateway, pinning(directory), words);
+    assert_refused(gateway, &pinning(directory), words);
     for question in ["status", "detach"] {
-        assert_refused(gateway, asking(question, directory), words);
+        assert_refused(gateway, &asking(question, directory), words);
     }
 }
 
@@ -139,7 +139,7 @@ fn pins_of_another_tool_stay() {
     pin_map_of_another(&other);
     let name = directory.to_str().unwrap();
     let words = [name, "theirs", "--pin-dir"];
-    assert_refused(gateway, pinning(file_system.path()), &words);
+    assert_refused(gateway, &pinning(file_system.path()), &words);
     assert_eq!(file_system.list("default"), ["theirs"]);
     // One that came later is no hindrance to taking off what is ours.
     fs::remove_file(&other).unwrap();
@@ -196,7 +196,7 @@ fn a_directory_that_others_may_change_is_not_pinned_in() {
         let user = format!("user {owner} ");
         let mode = format!("mode {mode:o}");
         let command = pinning(file_system.path());
-        assert_refused(gateway, command, &[name, &user, &mode, "chmod 700"]);
+        assert_refused(gateway, &command, &[name, &user, &mode, "chmod 700"]);
     }
     fs::set_permissions(&directory, Permissions::from_mode(0o750)).unwrap();
     chown(&directory, Some(0), None).unwrap();
@@ -220,7 +220,7 @@ fn a_file_system_that_cannot_be_written_to_is_named() {
     .unwrap();
     let name = file_system.path().to_str().unwrap();
     let words = [name, "Read-only file system", "mount it again"];
-    assert_refused(&topology.gateway, pinning(file_system.path()), &words);
+    assert_refused(&topology.gateway, &pinning(file_system.path()), &words);
 }
 
 /// Links lose their interfaces, and what is pinned is nobody's any more.
@@ -236,7 +236,7 @@ fn what_a_destroyed_network_namespace_left_is_said_how_to_remove_and_then_the_ne
     drop(first);
     let directory = file_system.path().join("default");
     let words = [directory.to_str().unwrap(), "--instance", "is gone"];
-    assert_refused(stage.gateway(), pinning(file_system.path()), &words);
+    assert_refused(stage.gateway(), &pinning(file_system.path()), &words);
     fs::remove_dir_all(&directory).unwrap();
     let command = pinning(file_system.path());
     let instance = Instance::spawn(stage.gateway(), command).attached_to(&[WAN]);
