@@ -105,7 +105,11 @@ impl Pins {
         let mut above = self.directory.ancestors().skip(1);
         let there = above.find(|there| there.symlink_metadata().is_ok());
         // Before anything is made there.
-        check_place(there.unwrap_or(&self.directory))?;
+        let checked = check_place(there.unwrap_or(&self.directory));
+        if let Err(DatapathError::NoBpfFileSystem(_)) = checked {
+            return Err(DatapathError::NoBpfFileSystem(self.directory.clone()));
+        }
+        checked?;
         let made = DirBuilder::new()
             .mode(0o700)
             .recursive(true)
