@@ -245,6 +245,9 @@ fn nowhere(
 ) -> String {
     let directory = directory.display();
     if let Some(error) = unreadable {
+        if error.get_ref().is_some() {
+            return format!(", and what is pinned is not looked at: {error}");
+        }
         let is_denied = error.kind() == io::ErrorKind::PermissionDenied;
         let root = if is_denied { "; run as root" } else { "" };
         return format!(
@@ -252,6 +255,10 @@ fn nowhere(
         );
     }
     let names: Vec<_> = elsewhere.iter().map(InstanceName::as_str).collect();
+    let removals: Vec<_> = names
+        .iter()
+        .map(|name| format!("`rm -r {directory}/{name}`"))
+        .collect();
     let (are, serve) = match names.as_slice() {
         [] => {
             let left = killed(name.unwrap_or(&InstanceName::default()));
@@ -263,8 +270,10 @@ fn nowhere(
     };
     format!(
         "; {} {are} pinned in {directory}, but {serve} another network namespace: ask there \
-         (`nsenter --net=FILE lastack ...`)",
-        names.join(", ")
+         (`nsenter --net=FILE lastack ...`), or, if that namespace is gone, remove what is pinned: \
+         {}",
+        names.join(", "),
+        removals.join(", ")
     )
 }
 

@@ -2,12 +2,17 @@
 
 use std::{io, os::unix::net::UnixListener, path::Path, thread::sleep, time::Duration};
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
+use log::warn;
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
-use super::{Source, address, by_option, protocol::FlowsQuery};
+use super::{
+    Source, address, by_option, client::connect, protocol::FlowsQuery, trust::is_instance,
+};
 use crate::{
     datapath::left::{self, Left},
     instance::InstanceName,
+    remedy::answer,
     report::{Detached, Flows, Hosts, Status},
 };
 
@@ -61,13 +66,8 @@ impl Source for Left {
     }
 
     fn detach(&self) -> anyhow::Result<Detached> {
-        // Neither may one of that name start now, nor does one run that did not answer.
-        let _lock = UnixListener::bind_addr(&address(self.name())?).with_context(|| {
-            format!(
-                "an instance called {} runs here, but does not answer",
-                self.name()
-            )
-        })?;
+        // None of that name may start now.
+        let _name = take_name(self.name())?;
         let mut interfaces: Vec<_> = left::detach(self.pins())?
             .into_iter()
             .map(|(interface, _)| interface)
@@ -80,6 +80,36 @@ impl Source for Left {
             unpinned: Some(self.directory().to_owned()),
         })
     }
+}
+
+/// The name of an instance, unless somebody has it who is not one: a local user cannot keep others
+/// from taking off what is pinned. If it is an instance that works with the pins, their lock tells.
+fn take_name(name: &InstanceName) -> anyhow::Result<Option<UnixListener>> {
+    match UnixListener::bind_addr(&address(name)?) {
+        Ok(listener) => return Ok(Some(listener)),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+        Err(error) => bail!("cannot take the name {name}: {}", answer(&error)),
+    }
+    let holder = connect(name)
+        .ok()
+        .and_then(|stream| getsockopt(&stream, PeerCredentials).ok());
+    match holder {
+        Some(holder) if is_instance(&holder) => bail!(
+            "an instance called {name} runs here, but does not answer; end its process ({})",
+            holder.pid()
+        ),
+        Some(holder) => warn!(
+            "process {} of user {} holds the name {name}, and is no instance: what is pinned is taken \
+             off all the same",
+            holder.pid(),
+            holder.uid()
+        ),
+        None => warn!(
+            "the name {name} is held by a process that does not answer: what is pinned is taken off \
+             all the same"
+        ),
+    }
+    Ok(None)
 }
 
 /// What was read, but for what is read of an instance while it is taken off, whose pins go one by

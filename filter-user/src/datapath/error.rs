@@ -1,6 +1,6 @@
 //! What can go wrong with the packet programs, in words for whoever has to mend it.
 
-use std::{io, path::PathBuf};
+use std::{ffi::OsString, io, path::PathBuf};
 
 use aya::{
     EbpfError,
@@ -115,12 +115,12 @@ pub enum DatapathError {
     },
     /// What is to be pinned cannot be.
     #[error(
-        "{0} is not in a BPF file system; `mount -t bpf bpf /sys/fs/bpf` makes one, `--pin-dir` names another"
+        "{0} is not in a BPF file system; `mount -t bpf -o mode=700 bpf /sys/fs/bpf` makes one, `--pin-dir` names another"
     )]
     NoBpfFileSystem(PathBuf),
     /// Others than its owner could change what is pinned, or its owner is another.
     #[error(
-        "{directory} belongs to user {owner} and has mode {mode:o}, so that others may change what is pinned there; make it this user's alone (`chown`, `chmod 700`), or remove it"
+        "{directory} belongs to user {owner} and has mode {mode:o}, so that others may change what is pinned there; make it this user's alone (`chown`, `chmod 700`), or remove it (`rm -r {directory}`), and mount the file system with `-o mode=700`"
     )]
     Exposed {
         /// Where.
@@ -130,6 +130,52 @@ pub enum DatapathError {
         /// Its permissions.
         mode: u32,
     },
+    /// Where something is to be pinned is a symbolic link, or a file.
+    #[error(
+        "{0} is a symbolic link or a file where a directory of pins has to be, so it is not looked at; remove it (`rm {0}`)"
+    )]
+    NotDirectory(PathBuf),
+    /// Something else is pinned there.
+    #[error(
+        "{directory} holds {}, which is not of lastack; choose another place (`--pin-dir`, `--instance`), or remove that", .entry.display()
+    )]
+    Foreign {
+        /// Where.
+        directory: PathBuf,
+        /// What.
+        entry: OsString,
+    },
+    /// Everything was taken off and removed, but for what somebody else has there.
+    #[error(
+        "everything is off, but {directory} stays, for it holds {}, which is not of lastack; if nobody needs that, `rm -r {directory}`", .entry.display()
+    )]
+    Stays {
+        /// Where.
+        directory: PathBuf,
+        /// What.
+        entry: OsString,
+    },
+    /// Everything was taken off and removed, but for the directory.
+    #[error("everything is off, but cannot remove {directory}: {}", answer(error))]
+    StaysEmpty {
+        /// Which.
+        directory: PathBuf,
+        /// The kernel's answer.
+        error: io::Error,
+    },
+    /// A pin could not be removed.
+    #[error("cannot remove {path}: {}", answer(error))]
+    Unpin {
+        /// Which.
+        path: PathBuf,
+        /// The kernel's answer.
+        error: io::Error,
+    },
+    /// Another process has what is pinned.
+    #[error(
+        "another process works with what is pinned in {0}; end that (`fuser {0}` tells which it is), or give this instance another name (`--instance NAME`)"
+    )]
+    PinsBusy(PathBuf),
     /// Something is wrong with what is pinned.
     #[error("cannot pin in {directory}: {}", answer(error))]
     Pins {

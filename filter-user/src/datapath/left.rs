@@ -18,7 +18,7 @@ use super::{
     interface::Interface,
     load,
     mark::Mark,
-    pins::Pins,
+    pins::{Pins, check_place},
     record::{self, Record, Remembered},
 };
 use crate::{
@@ -35,7 +35,10 @@ use crate::{
 /// Where something stays. Then the rest is still pinned, and this can be tried again.
 pub fn detach(pins: &Pins) -> Result<Vec<(String, Hook)>, DatapathError> {
     let name = |index| Interface::name_of(index).unwrap_or_else(|| format!("interface {index}"));
-    let record = match Record::read(pins) {
+    let mut pins = pins.clone();
+    pins.check()?;
+    pins.lock()?;
+    let record = match Record::read(&pins) {
         Ok(Some(record)) if record.namespace != record::namespace()? => {
             return Err(DatapathError::OtherNamespace(pins.directory().to_owned()));
         }
@@ -149,7 +152,8 @@ pub struct Found {
     pub lefts: Vec<Left>,
     /// Those that are known to serve another one, by name.
     pub elsewhere: Vec<InstanceName>,
-    /// Why the directory could not be searched; none also where there is no such directory.
+    /// Why the directory could not be searched, or one in it is not believed; none also where there
+    /// is no such directory.
     pub unreadable: Option<io::Error>,
 }
 
@@ -161,7 +165,14 @@ pub struct Found {
 pub fn instances(directory: &Path) -> Result<Found, DatapathError> {
     let namespace = record::namespace()?;
     let mut found = Found::default();
-    let entries = match fs::read_dir(directory) {
+    let believed = check_place(directory).map_err(|error| {
+        if let DatapathError::Pins { error, .. } = error {
+            error
+        } else {
+            io::Error::other(error)
+        }
+    });
+    let entries = match believed.and_then(|()| fs::read_dir(directory)) {
         Ok(entries) => entries,
         Err(error) => {
             found.unreadable = Some(error).filter(|it| it.kind() != io::ErrorKind::NotFound);
@@ -172,6 +183,12 @@ pub fn instances(directory: &Path) -> Result<Found, DatapathError> {
     let names = entries.filter_map(|entry| name(entry.ok()?));
     for name in names {
         let pins = Pins::new(directory, &name);
+        if let Err(error) = pins.check() {
+            if pins.holds_instance() {
+                found.unreadable.get_or_insert(io::Error::other(error));
+            }
+            continue;
+        }
         match Record::read(&pins) {
             Ok(None) => {}
             Ok(Some(record)) if record.namespace != namespace => found.elsewhere.push(name),

@@ -97,6 +97,7 @@ impl Record {
         if !pins.holds_instance() {
             return Ok(None);
         }
+        pins.check()?;
         let strange = || DatapathError::NotOurs(pins.directory().to_owned());
         let map = open(pins)?;
         let page = map.get(&0, 0).map_err(failed)?;

@@ -28,7 +28,7 @@ impl Datapath {
     /// # Errors
     ///
     /// Where nothing can be pinned, or what is there cannot be taken over; that is left as it is.
-    pub fn load_pinned(settings: &Settings, pins: Pins) -> Result<Self, DatapathError> {
+    pub fn load_pinned(settings: &Settings, mut pins: Pins) -> Result<Self, DatapathError> {
         pins.prepare()?;
         let namespace = record::namespace()?;
         let Some(left) = Record::read(&pins)? else {

@@ -92,7 +92,8 @@ fn one_that_is_pinned_for_another_network_namespace_is_named() {
     let ask = |arguments: &[&str]| lastack(&[arguments, &["--pin-dir", place]].concat());
     let is_away = format!("away is pinned in {place}, but serves another network namespace");
     for named in [&[][..], &["--instance", "away"]] {
-        let words = ["no instance", &is_away, "nsenter --net="];
+        let removal = format!("`rm -r {place}/away`");
+        let words = ["no instance", &is_away, "nsenter --net=", &removal];
         let command = ask(&[&["status"], named].concat());
         assert_fails(&topology.server, command, &words);
     }

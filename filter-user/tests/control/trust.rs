@@ -24,7 +24,8 @@ use nix::{libc, sys::signal::Signal};
 use super::{
     WITHOUT_METRICS, assert_fails,
     instance::{
-        Instance, bpffs::BpfFileSystem, cure, file::OwnFile, hooks, lastack, run, wiring::Network,
+        Instance, bpffs::BpfFileSystem, cure, file::OwnFile, hooks, lastack, output, run,
+        wiring::Network,
     },
     json, say,
 };
@@ -125,6 +126,43 @@ fn filters_that_nobody_will_know_after_a_kill_are_told_of_at_the_start() {
     assert!(clsact.contains(words), "{clsact}");
     let links = log_of(&[]);
     assert!(!links.contains(words), "{links}");
+}
+
+#[test]
+fn a_stranger_who_holds_the_name_keeps_nobody_from_taking_off_and_does_not_let_two_have_the_same_pins()
+ {
+    let topology = Topology::new().unwrap();
+    let gateway = &topology.gateway;
+    let before = hooks(gateway, WAN);
+    let file_system = BpfFileSystem::new();
+    let place = ["--pin-dir", file_system.path().to_str().unwrap()];
+    let _impostor = impostor(gateway, "default");
+    let options = [&WITHOUT_METRICS, &place[..], &["--pin"]].concat();
+    let first = Instance::start(gateway, &[WAN], &options);
+    let directory = file_system.path().join("default");
+    let busy = format!(
+        "another process works with what is pinned in {}",
+        directory.display()
+    );
+    let detach = || lastack(&[&["detach"], &place[..]].concat());
+    // One that does not refuse ends, and with another status.
+    let mut second = Command::new("timeout");
+    second.args(["20", env!("CARGO_BIN_EXE_lastack"), "run", "--iface", WAN]);
+    second.args(&options);
+    for command in [second, detach()] {
+        let output = output(gateway, command);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(&busy), "{said}");
+    }
+    assert_ne!(hooks(gateway, WAN), before);
+    drop(first.stop(Signal::SIGKILL));
+    let detached = output(gateway, detach());
+    let said = String::from_utf8(detached.stderr).unwrap();
+    assert!(detached.status.success(), "{said}");
+    assert!(said.contains("user 65534 holds the name default"), "{said}");
+    assert_eq!(hooks(gateway, WAN), before);
+    assert!(!directory.exists());
 }
 
 #[test]
