@@ -21,7 +21,7 @@ const ALL: [(&str, &str, &str); 17] = [
     (
         "lastack_config_info",
         "gauge",
-        "budget,closed_timeout,closer,half_closed_timeout,mode,role,rst_guard,window",
+        "budget,closed_timeout,closer,half_closed_timeout,mode,one_sided_timeout,role,rst_guard,window",
     ),
     ("lastack_elicited_acks_total", "counter", "iface"),
     ("lastack_events_lost_total", "counter", ""),
