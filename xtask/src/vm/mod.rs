@@ -121,7 +121,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 pub(crate) fn run_in_ci() -> Result<()> {
     let binaries = prepare(&[])?;
     let mut marked = Choice::default().jobs(&binaries)?;
-    // Two minutes where every instruction is emulated, for what rarely changes.
+    // It has no time for what rarely changes.
     marked.retain(|job| job.binary.name != "clocks");
     let selection = selection::jobs(IN_CI, &binaries)?;
     let mut outcomes = vec![
