@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, Permissions},
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink},
+    os::unix::fs::{PermissionsExt as _, chown, symlink},
     path::Path,
     process::Command,
 };
@@ -157,29 +157,6 @@ fn pins_of_another_tool_stay() {
     }
     assert_eq!(hooks(gateway, WAN), before);
     assert_eq!(file_system.list("default"), ["theirs"]);
-}
-
-#[test]
-fn what_is_pinned_is_its_owner_s_alone() {
-    let topology = Topology::new().unwrap();
-    let file_system = BpfFileSystem::new();
-    // Not by grace of the umask.
-    let mut shell = Command::new("sh");
-    shell.args(["-c", "umask 0; exec \"$0\" \"$@\""]);
-    let deep = file_system.path().join("deeper");
-    let command = super::stage::wrapped(shell, &pinning(&deep));
-    let instance = Instance::spawn(&topology.gateway, command).attached_to(&[WAN]);
-    drop(instance.stop(Signal::SIGTERM));
-    let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
-    let directory = deep.join("default");
-    assert_eq!(mode(&deep), 0o700);
-    assert_eq!(mode(&directory), 0o700);
-    let files: Vec<_> = fs::read_dir(&directory).unwrap().collect();
-    assert!(files.len() >= 9, "{files:?}");
-    for file in files {
-        let path = file.unwrap().path();
-        assert_eq!(mode(&path), 0o600, "{}", path.display());
-    }
 }
 
 #[test]
