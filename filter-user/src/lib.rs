@@ -16,6 +16,7 @@ pub mod privilege;
 mod probe;
 mod remedy;
 pub mod report;
+mod runtime;
 pub mod server;
 pub mod service;
 pub mod settings;

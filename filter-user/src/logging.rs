@@ -7,7 +7,7 @@ use std::{
 };
 
 use env_logger::Env;
-use log::Level;
+use log::{Level, LevelFilter};
 use nix::sys::stat::fstat;
 
 use crate::remedy::remedy;
@@ -18,10 +18,15 @@ use crate::remedy::remedy;
 /// Where standard error is the journal, lines begin with their level as it takes it, and without
 /// a time, which it has itself.
 pub(crate) fn start() {
+    let mut builder = env_logger::Builder::new();
     // What aya::sys::bpf warns of is the limit on locked memory, whatever the kernel has refused;
-    // where that is the reason, the error says so.
-    let default = "warn,aya::sys::bpf=error,filter_user=info,lastack_ebpf=debug";
-    let mut builder = env_logger::Builder::from_env(Env::default().default_filter_or(default));
+    // where that is the reason, the error says so. aya::bpf warns, with pages of type
+    // information, where the kernel does not take that; nothing here needs it.
+    for module in ["aya::sys::bpf", "aya::bpf"] {
+        builder.filter_module(module, LevelFilter::Error);
+    }
+    let default = "warn,filter_user=info,lastack_ebpf=debug";
+    builder.parse_env(Env::default().default_filter_or(default));
     if is_journal() {
         builder.format(|log, record| prefix(log, record.level(), &record.args().to_string()));
     } else {

@@ -29,15 +29,12 @@ pub use self::{
 };
 use crate::{
     commands::FileOptions as _, control, datapath::Changes, metrics::Metrics, one_sided::OneSided,
-    privilege, server, service::Service, stream::Stream,
+    privilege, runtime, server, service::Service, stream::Stream,
 };
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start")?;
+    let runtime = runtime::of_this_thread().context("cannot start")?;
     let ended = runtime.block_on(serve(arguments));
     // A full table takes a while to count, and nobody wants to know any more.
     runtime.shutdown_background();

@@ -15,7 +15,7 @@ use clap::Args;
 
 use self::feed::{Feed, Update};
 use super::{asking::Asking, span};
-use crate::stream::Output;
+use crate::{runtime, stream::Output};
 
 /// Shows live what an instance does: rates, interfaces, clients with the fault, last events
 ///
@@ -41,10 +41,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         );
     }
     let feed = Feed::new(asking.choose()?, &asking.pin_dir, arguments.interval);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start")?;
+    let runtime = runtime::of_this_thread().context("cannot start")?;
     match asking.output {
         Output::Text => runtime.block_on(screen::show(feed)),
         Output::Json => runtime.block_on(print(feed, asking)),
