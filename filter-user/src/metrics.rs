@@ -4,7 +4,10 @@ mod families;
 mod format;
 mod occasional;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
 use log::warn;
 
@@ -22,6 +25,7 @@ use crate::{
 pub struct Metrics {
     datapath: Arc<Mutex<Datapath>>,
     one_sided: Arc<Mutex<OneSided>>,
+    is_reloaded: Arc<AtomicBool>,
     flows: Occasional,
 }
 
@@ -33,15 +37,22 @@ struct Snapshot {
     presences: Vec<Presence>,
     attachments: Vec<Attachment>,
     events_lost: u64,
+    is_reloaded: bool,
 }
 
 impl Metrics {
-    /// The metrics of `datapath`, and of what looks at it.
+    /// The metrics of `datapath`, and of what looks at it. `is_reloaded`: whether the settings that
+    /// were last read are in force.
     #[must_use]
-    pub fn new(datapath: Arc<Mutex<Datapath>>, one_sided: Arc<Mutex<OneSided>>) -> Self {
+    pub fn new(
+        datapath: Arc<Mutex<Datapath>>,
+        one_sided: Arc<Mutex<OneSided>>,
+        is_reloaded: Arc<AtomicBool>,
+    ) -> Self {
         Self {
             datapath,
             one_sided,
+            is_reloaded,
             flows: Occasional::default(),
         }
     }
@@ -101,6 +112,7 @@ impl Metrics {
             presences: datapath.presences(),
             attachments: datapath.attachments(),
             events_lost: datapath.tables().events_lost()?,
+            is_reloaded: self.is_reloaded.load(Ordering::Relaxed),
         })
     }
 }

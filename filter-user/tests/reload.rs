@@ -67,12 +67,20 @@ fn last(lines: &[Value]) -> &Value {
     last.unwrap()
 }
 
-fn config_info(network: &Network) -> String {
-    let metrics = tool(
+fn metrics(network: &Network) -> String {
+    tool(
         &network.topology.gateway,
         "curl",
         &["--silent", "--show-error", "--fail", METRICS],
-    );
+    )
+}
+
+fn is_in_force(network: &Network) -> u64 {
+    instance::sample(&metrics(network), "lastack_config_last_reload_successful")
+}
+
+fn config_info(network: &Network) -> String {
+    let metrics = metrics(network);
     let line = metrics
         .lines()
         .find(|line| line.starts_with("lastack_config_info"));
@@ -86,14 +94,7 @@ fn a_close_that_was_seen_in_monitor_mode_is_cured_in_enforce_mode() {
     let mut client = network.client();
     let file = OwnFile::new("mode = \"monitor\"\n");
     let instance = start(&network, &file, &[]);
-    let closed = || {
-        let metrics = tool(
-            &network.topology.gateway,
-            "curl",
-            &["--silent", "--fail", METRICS],
-        );
-        instance::sample(&metrics, "lastack_flows_closed_total")
-    };
+    let closed = || instance::sample(&metrics(&network), "lastack_flows_closed_total");
     let outcomes = thread::scope(|scope| {
         let client = scope.spawn(|| client.run(&patient(32), &mut |_| {}).unwrap());
         wait_until("all are closed", || closed() == 32);
@@ -166,6 +167,7 @@ fn wrong_settings_leave_the_old_ones_in_force() {
     let file = OwnFile::new("budget = 3\n");
     let instance = start(&network, &file, &[]);
     let before = config_info(&network);
+    assert_eq!(is_in_force(&network), 1);
     for (text, says) in [
         ("budget = 7\nwindow = 5\n", "2"),
         ("budget = 7\nbugdet = 8\n", "bugdet"),
@@ -177,6 +179,7 @@ fn wrong_settings_leave_the_old_ones_in_force() {
         assert!(error.contains(file.as_str()), "{error}");
         assert!(error.contains(says), "{error}");
         assert_eq!(config_info(&network), before);
+        assert_eq!(is_in_force(&network), 0);
     }
     std::fs::remove_file(file.path()).unwrap();
     instance.signal(Signal::SIGHUP);
@@ -184,6 +187,7 @@ fn wrong_settings_leave_the_old_ones_in_force() {
     let event = reload(&instance, &file, "budget = 7\n");
     assert_eq!(event["type"], "reloaded", "{event}");
     assert!(config_info(&network).contains("budget=\"7\""));
+    assert_eq!(is_in_force(&network), 1);
 }
 
 #[test]

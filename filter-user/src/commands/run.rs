@@ -71,12 +71,14 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         privilege::raised(|| lock(&datapath).abandon());
     })?;
     let one_sided = Arc::new(Mutex::new(OneSided::default()));
+    let asked = Asked::at_start(arguments);
     let (stop, stopped) = watch::channel(());
     let server = listener.map(|listener| {
         if let Ok(address) = listener.local_addr() {
             start::tell_of_metrics(address);
         }
-        let metrics = Metrics::new(Arc::clone(&datapath), Arc::clone(&one_sided));
+        let (datapath, one_sided) = (Arc::clone(&datapath), Arc::clone(&one_sided));
+        let metrics = Metrics::new(datapath, one_sided, asked.is_in_force());
         tokio::spawn(server::serve(listener, metrics, stopped))
     });
     let (answering, removals) = Answering::new(arguments, &datapath, &watchers);
@@ -85,7 +87,7 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         tokio::spawn(control::server::serve(questions, answering, stopped))
     });
     let serving = Serving {
-        asked: Asked::at_start(arguments),
+        asked,
         datapath,
         one_sided,
         keeper,

@@ -29,6 +29,7 @@ pub(super) struct Families {
     attached: IntGaugeVec,
     served: IntGaugeVec,
     losses: IntCounterVec,
+    reloaded: IntGauge,
     build_info: IntGaugeVec,
     config_info: IntGaugeVec,
 }
@@ -127,6 +128,11 @@ impl Families {
             "Closing connections that can be known at once.",
         )?;
         registry.register(Box::new(capacity.clone()))?;
+        let reloaded = IntGauge::new(
+            "lastack_config_last_reload_successful",
+            "1 if the settings that were last read are in force, 0 if they were refused.",
+        )?;
+        registry.register(Box::new(reloaded.clone()))?;
         Ok(Self {
             spurious: counters(
                 "lastack_spurious_acks_total",
@@ -196,6 +202,7 @@ impl Families {
                 "Times that a served interface vanished, or that the filter was found off it.",
                 &["iface"],
             )?,
+            reloaded,
             build_info: gauges(
                 "lastack_build_info",
                 "1, with the version, and that of the layout of what is in the kernel.",
@@ -224,6 +231,7 @@ impl Families {
     pub(super) fn add(&self, snapshot: &Snapshot) {
         self.capacity.set(snapshot.settings.max_flows.into());
         self.events_lost.inc_by(snapshot.events_lost);
+        self.reloaded.set(snapshot.is_reloaded.into());
         self.config(&snapshot.settings);
         self.build_info
             .with_label_values(&[env!("CARGO_PKG_VERSION"), &LAYOUT.to_string()])

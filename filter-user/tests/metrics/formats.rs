@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Every metric, its type, and its labels in the order of the alphabet.
-const ALL: [(&str, &str, &str); 17] = [
+const ALL: [(&str, &str, &str); 18] = [
     ("lastack_attached", "gauge", "hook,iface,program_id"),
     ("lastack_build_info", "gauge", "layout,version"),
     (
@@ -23,6 +23,7 @@ const ALL: [(&str, &str, &str); 17] = [
         "gauge",
         "budget,closed_timeout,closer,half_closed_timeout,mode,one_sided_timeout,role,rst_guard,window",
     ),
+    ("lastack_config_last_reload_successful", "gauge", ""),
     ("lastack_elicited_acks_total", "counter", "iface"),
     ("lastack_events_lost_total", "counter", ""),
     ("lastack_flows", "gauge", ""),

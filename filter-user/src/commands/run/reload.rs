@@ -1,6 +1,12 @@
 //! Other settings for an instance that is at work.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use log::{info, warn};
 
@@ -11,6 +17,7 @@ use crate::{cli, datapath::Datapath, stream::Stream};
 pub(super) struct Asked<'a> {
     at_start: &'a Arguments,
     since: Option<Box<Arguments>>,
+    is_in_force: Arc<AtomicBool>,
 }
 
 impl<'a> Asked<'a> {
@@ -19,7 +26,13 @@ impl<'a> Asked<'a> {
         Self {
             at_start: arguments,
             since: None,
+            is_in_force: Arc::new(AtomicBool::new(true)),
         }
+    }
+
+    /// Whether what was last asked is what is in force, but for what needs a restart.
+    pub(super) fn is_in_force(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.is_in_force)
     }
 
     /// What is in force, but for what needs a restart.
@@ -30,7 +43,9 @@ impl<'a> Asked<'a> {
     /// Reads the options again and applies what can be applied; if anything is wrong, nothing. Gives
     /// whether other programs are at work now.
     pub(super) fn reload(&mut self, datapath: &mut Datapath, stream: &mut Stream) -> bool {
-        match self.apply(datapath) {
+        let applied = self.apply(datapath);
+        self.is_in_force.store(applied.is_ok(), Ordering::Relaxed);
+        match applied {
             Ok((changes, has_replaced)) => {
                 for change in &changes.needs_restart {
                     warn!("{}", postponed(change));
