@@ -34,8 +34,10 @@ fn validated(text: &str) -> Result<Vec<Value>, String> {
     python.arg(checkout("filter-user/tests/fleet/manifests.py"));
     let output = python
         .stdin(Stdio::from(fs::File::open(file.path()).unwrap()))
-        .output()
-        .unwrap();
+        .output();
+    let output = output.unwrap_or_else(|error| {
+        panic!("{python:?}: {error}; `cargo xtask test` installs it");
+    });
     if output.status.success() {
         return Ok(serde_json::from_slice(&output.stdout).unwrap());
     }
