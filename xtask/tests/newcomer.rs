@@ -1,8 +1,7 @@
 //! A newcomer's path, from a clone to the cure: the commands under "See it" in README.md, as they
 //! stand, in a clone of what is committed here. Needs root or sudo, and git.
 //!
-//! The clone starts with the optimised dependencies that are built here, if they are, and builds
-//! all that is lastack's own.
+//! What they build is kept beside what is built here, so that it takes a newcomer's time only once.
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
 
@@ -22,16 +21,48 @@ fn commands(readme: &str) -> Vec<String> {
     commands.map(str::to_owned).collect()
 }
 
-fn checkout() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    root.to_owned()
+/// A clone of what is committed in this checkout; it goes with this.
+struct Clone {
+    path: PathBuf,
 }
 
-/// Where cargo has put what is built here.
-fn target() -> PathBuf {
-    let test = env::current_exe().unwrap();
-    // target/debug/deps/newcomer-…
-    test.ancestors().nth(3).unwrap().to_owned()
+impl Clone {
+    fn new() -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let place = place();
+        fs::create_dir_all(&place).unwrap();
+        let clone = Self {
+            path: place.join("lastack"),
+        };
+        clone.remove();
+        // The owner of the checkout may be somebody else.
+        let trust = place.join("gitconfig");
+        fs::write(&trust, "[safe]\n\tdirectory = *\n").unwrap();
+        let mut git = Command::new("git");
+        git.env("GIT_CONFIG_GLOBAL", trust)
+            .args(["clone", "--quiet"])
+            .args([root, &clone.path]);
+        let cloned = git.status().unwrap();
+        assert!(cloned.success(), "{git:?}: {cloned}");
+        clone
+    }
+
+    fn remove(&self) {
+        if self.path.exists() {
+            fs::remove_dir_all(&self.path).unwrap();
+        }
+    }
+}
+
+impl Drop for Clone {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+/// Where cargo lets tests keep files.
+fn place() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("newcomer")
 }
 
 /// A shell's command in this directory, as somebody would type it.
@@ -48,6 +79,7 @@ fn typed(directory: &Path, command: &str) -> Output {
         }
     }
     shell
+        .env("CARGO_TARGET_DIR", place().join("target"))
         .args(["-c", command])
         .current_dir(directory)
         .stdin(Stdio::null())
@@ -77,35 +109,11 @@ fn both(table: &str) -> Vec<Vec<&str>> {
 
 #[test]
 fn the_commands_under_see_it_lead_from_a_clone_to_the_cure() {
-    let directory = tempfile::Builder::new()
-        .prefix("lastack-newcomer")
-        .tempdir()
-        .unwrap();
-    let clone = directory.path().join("lastack");
-    // The owner of the checkout may be somebody else.
-    let trust = directory.path().join("gitconfig");
-    fs::write(&trust, "[safe]\n\tdirectory = *\n").unwrap();
-    let git = format!(
-        "GIT_CONFIG_GLOBAL={} git clone --quiet {} lastack",
-        trust.display(),
-        checkout().display()
-    );
-    succeeds(directory.path(), &git);
-    let built = target().join("release");
-    if built.exists() {
-        let into = clone.join("target");
-        fs::create_dir(&into).unwrap();
-        let copy = format!(
-            "cp --archive --reflink=auto {} {}",
-            built.display(),
-            into.display()
-        );
-        succeeds(directory.path(), &copy);
-    }
+    let Clone { path: clone } = &Clone::new();
     let readme = fs::read_to_string(clone.join("README.md")).unwrap();
     let commands = commands(&readme);
     assert!(!commands.is_empty());
-    let printed: Vec<_> = commands.iter().map(|line| succeeds(&clone, line)).collect();
+    let printed: Vec<_> = commands.iter().map(|line| succeeds(clone, line)).collect();
     let table = &printed[0];
     // Connections; spurious ACKs sent, observed, dropped; resets; failed reads.
     assert_eq!(
