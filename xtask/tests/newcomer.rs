@@ -1,7 +1,8 @@
 //! A newcomer's path, from a clone to the cure: the commands under "See it" in README.md, as they
 //! stand, in a clone of what is committed here. Needs root or sudo, and git.
 //!
-//! What they build is kept beside what is built here, so that it takes a newcomer's time only once.
+//! Dependencies that are built here already are not built once more: that takes a newcomer minutes.
+//! What is lastack's own is.
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
 
@@ -65,6 +66,11 @@ fn place() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("newcomer")
 }
 
+/// Where cargo keeps what is built here.
+fn built() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap()
+}
+
 /// A shell's command in this directory, as somebody would type it.
 fn typed(directory: &Path, command: &str) -> Output {
     let mut shell = Command::new("bash");
@@ -79,7 +85,7 @@ fn typed(directory: &Path, command: &str) -> Output {
         }
     }
     shell
-        .env("CARGO_TARGET_DIR", place().join("target"))
+        .env("CARGO_BUILD_BUILD_DIR", built())
         .args(["-c", command])
         .current_dir(directory)
         .stdin(Stdio::null())
