@@ -8,6 +8,7 @@ mod ci;
 mod conf;
 mod crates;
 mod faults;
+mod fleet;
 mod flood;
 mod footprint;
 mod fuzz;
