@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     visibly(
         bpf_cargo(&conf, "clippy")
             .args(on_bpf)
-            .args(["--bins", "--", "-D", "warnings"]),
+            .args(["--", "-D", "warnings"]),
     )?;
     visibly(
         workspace::cargo(["doc", "--no-deps", "--lib"])
