@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
 const CRATES: [(&str, &[&str]); 4] = [
     ("filter-common", &["LICENSE-APACHE", "LICENSE-MIT"]),
     ("filter-ebpf", &["LICENSE-GPL2", "LICENSE-MIT"]),
-    ("analysis", &["LICENSE-APACHE", "LICENSE-MIT"]),
+    ("filter-analysis", &["LICENSE-APACHE", "LICENSE-MIT"]),
     (
         "filter-user",
         &["LICENSE-APACHE", "LICENSE-MIT", "build.rs", "lastack.toml"],

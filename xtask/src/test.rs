@@ -67,7 +67,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         ]))?;
         return visibly(&mut workspace::cargo([
             "test",
-            "--package=analysis",
+            "--package=filter-analysis",
             "--package=filter-user",
             "--package=xtask",
             "--lib",
