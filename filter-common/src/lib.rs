@@ -29,6 +29,10 @@ pub mod seq;
 pub mod verdict;
 pub mod wire;
 
+/// Where these sources are. Who builds the packet programs builds them with the same.
+#[doc(hidden)]
+pub const SOURCES: &str = env!("CARGO_MANIFEST_DIR");
+
 pub use close::{Decision, Machine, decide};
 pub use flow::{Change, ClientHalf, Effects, Flow, Phase, ServerHalf};
 pub use policy::{Closer, Mode, Moment, Policy, Ticks};

@@ -46,7 +46,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     )?;
     check_dependencies(arguments)?;
     ensure_clippy(&conf)?;
-    let on_bpf = ["--package=filter-ebpf", "--target", TARGET];
+    let on_bpf = [
+        "--package=filter-ebpf",
+        "--features=programs",
+        "--target",
+        TARGET,
+    ];
     visibly(
         bpf_cargo(&conf, "clippy")
             .args(on_bpf)
