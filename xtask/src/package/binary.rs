@@ -1,4 +1,4 @@
-//! The program for a package: optimised, without symbols, and with no word of where it was built.
+//! The program for a package: optimised, and with no word of where it was built.
 
 use std::{
     env, fs,
@@ -9,10 +9,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::{directory, printed};
-use crate::{
-    process::{quietly, visibly},
-    workspace,
-};
+use crate::{process::visibly, workspace};
 
 /// How the C library gets into the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,20 +27,8 @@ impl Linkage {
     }
 }
 
-/// The program, of what was built already or else built now; says where it is.
-pub(super) fn make(built: Option<&Path>, linkage: Linkage) -> Result<PathBuf> {
-    let built = match built {
-        Some(built) => built.to_owned(),
-        None => build(linkage)?,
-    };
-    let stripped = directory().join(format!("lastack-{}", linkage.name()));
-    let mut strip = Command::new("strip");
-    strip.arg("-o").arg(&stripped).arg(&built);
-    quietly(&mut strip, "strip")?;
-    Ok(stripped)
-}
-
-fn build(linkage: Linkage) -> Result<PathBuf> {
+/// Builds it; says where it is.
+pub(super) fn build(linkage: Linkage) -> Result<PathBuf> {
     let target = env!("HOST_TARGET");
     let artefacts = directory().join("build");
     eprintln!("building lastack with {} linking", linkage.name());
@@ -62,7 +47,8 @@ fn build(linkage: Linkage) -> Result<PathBuf> {
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags(linkage)?);
     visibly(&mut cargo)?;
     let built = artefacts.join(target).join("release/lastack");
-    let copy = directory().join(format!("lastack-{}-with-symbols", linkage.name()));
+    // The other linkage takes the same place.
+    let copy = directory().join(format!("lastack-{}", linkage.name()));
     fs::copy(&built, &copy).with_context(|| format!("cannot copy {}", built.display()))?;
     Ok(copy)
 }

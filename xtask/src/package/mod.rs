@@ -69,25 +69,40 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     setup::ensure()?;
     apt::tools(&Here, &TOOLS, "they make the packages")?;
     let cargo_deb = CARGO_DEB.ensure(&Here)?;
-    let work = directory();
-    create(&work)?;
-    let lock = work.join("lock");
-    let lock = File::create(&lock).with_context(|| format!("cannot write {}", lock.display()))?;
-    // The tree that cargo-deb reads has a fixed place.
-    lock.lock().context("cannot wait for another package")?;
-    let into = arguments.dir.clone().unwrap_or(work);
+    create(&directory())?;
+    let into = arguments.dir.clone().unwrap_or_else(directory);
     create(&into)?;
     let into = into.canonicalize().context("no directory to write to")?;
     let source = Source::new(arguments.revision)?;
-    let deb = deb(arguments, &source, &cargo_deb, &into)?;
+    let binaries = if let Some(binary) = &arguments.binary {
+        [binary.clone(), binary.clone()]
+    } else {
+        let _lock = lock("build.lock")?;
+        [
+            binary::build(Linkage::Dynamic)?,
+            binary::build(Linkage::Static)?,
+        ]
+    };
+    // The tree that cargo-deb reads has a fixed place.
+    let _lock = lock("tree.lock")?;
+    let deb = deb(&binaries[0], &source, &cargo_deb, &into)?;
     tell(&deb, &needs(&deb)?)?;
-    let tarball = tarball(arguments, &source, &into)?;
+    let tarball = tarball(&binaries[1], &source, &into)?;
     tell(&tarball, "nothing")
 }
 
 /// Where everything of this verb is kept.
 pub(crate) fn directory() -> PathBuf {
     workspace::root().join("target/package")
+}
+
+/// Waits for others that make packages of this checkout.
+fn lock(name: &str) -> Result<File> {
+    let path = directory().join(name);
+    let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    file.lock()
+        .with_context(|| format!("cannot wait for {}", path.display()))?;
+    Ok(file)
 }
 
 /// What is packaged.
@@ -132,9 +147,8 @@ fn changed() -> Result<u64> {
     seconds.with_context(|| format!("no time in seconds since 1970: {time}"))
 }
 
-fn deb(arguments: &Arguments, source: &Source, cargo_deb: &Path, into: &Path) -> Result<PathBuf> {
-    let binary = binary::make(arguments.binary.as_deref(), Linkage::Dynamic)?;
-    tree::make(&directory().join("tree"), &binary, source)?;
+fn deb(built: &Path, source: &Source, cargo_deb: &Path, into: &Path) -> Result<PathBuf> {
+    tree::make(&directory().join("tree"), built, source)?;
     let architecture = printed(Command::new("dpkg").arg("--print-architecture"))?;
     let Source {
         version, revision, ..
@@ -154,11 +168,10 @@ fn deb(arguments: &Arguments, source: &Source, cargo_deb: &Path, into: &Path) ->
     Ok(path)
 }
 
-fn tarball(arguments: &Arguments, source: &Source, into: &Path) -> Result<PathBuf> {
+fn tarball(built: &Path, source: &Source, into: &Path) -> Result<PathBuf> {
     let name = format!("lastack-{}-{}", source.version, env::consts::ARCH);
     let top = directory().join(&name);
-    let binary = binary::make(arguments.binary.as_deref(), Linkage::Static)?;
-    tree::make(&top, &binary, source)?;
+    tree::make(&top, built, source)?;
     tree::add_what_unpacks_alone(&top)?;
     let path = into.join(format!("{name}.tar.gz"));
     let mut tar = Command::new("tar");

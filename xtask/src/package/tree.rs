@@ -33,18 +33,21 @@ const COPIED: [(&str, &str); 5] = [
         "usr/share/lastack/prometheus/prometheus.yml",
     ),
     (
-        "packaging/debian/copyright",
-        "usr/share/doc/lastack/copyright",
+        "packaging/debian/lintian-overrides",
+        "usr/share/lintian/overrides/lastack",
     ),
 ];
 
 /// Makes the tree anew at `top`.
-pub(super) fn make(top: &Path, binary: &Path, source: &Source) -> Result<()> {
+pub(super) fn make(top: &Path, built: &Path, source: &Source) -> Result<()> {
     if top.exists() {
         fs::remove_dir_all(top).with_context(|| format!("cannot remove {}", top.display()))?;
     }
     let program = top.join("usr/bin/lastack");
-    put(&program, &fs::read(binary)?, 0o755)?;
+    copy(built, &program)?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    // Symbols are for whoever has the sources, and builds it with them.
+    quietly(Command::new("strip").arg(&program), "strip")?;
     let root = workspace::root();
     for (from, to) in COPIED {
         copy(&root.join(from), &top.join(to))?;
