@@ -25,7 +25,7 @@ const LAUNCH: &str = "
 mkdir \"$1\"
 echo $$ > \"$1/cgroup.procs\"
 shift
-exec unshare --mount --cgroup --propagation private sh -euc '
+exec unshare --mount --propagation private sh -euc '
 mount -t tmpfs -o mode=755 tmpfs /run
 umount --recursive --lazy /sys/fs/cgroup
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
