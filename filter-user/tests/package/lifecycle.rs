@@ -75,7 +75,10 @@ fn what_is_installed_starts_nothing_by_itself_and_its_unit_cures() {
     machine.ok("systemd-analyze verify lastack@wan.service");
     // In tenths.
     machine.ok("systemd-analyze security --no-pager --threshold=20 lastack@wan.service");
-    machine.ok("systemctl reload lastack@wan; systemctl is-active lastack@wan");
+    machine.ok("echo 'mode = \"monitor\"' >>/etc/lastack/wan.toml; systemctl reload lastack@wan");
+    wait_until("it reads the file again", || {
+        status(&machine)["settings"]["mode"] == "monitor"
+    });
 }
 
 #[test]
@@ -153,7 +156,7 @@ fn an_upgrade_that_cannot_take_over_says_so_and_leaves_the_old_filter_at_work() 
     assert!(line.contains("lastack detach --instance wan"), "{line}");
     assert_eq!(resets(&mut client), 0);
     machine.ok("lastack detach --instance wan; systemctl restart lastack@wan");
-    assert_eq!(status(&machine)["role"], "lan");
+    assert_eq!(status(&machine)["settings"]["role"], "lan");
 }
 
 #[test]

@@ -51,6 +51,7 @@ fn linked() -> Result<BTreeMap<String, String>> {
         "--locked",
         "--package=filter-user",
         "--package=filter-ebpf",
+        "--features=filter-ebpf/programs",
         "--edges=normal,no-proc-macro",
         "--target",
         env!("HOST_TARGET"),
