@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
 }
 
 /// What the tests run, most of it for real traffic.
-const TOOLS: [Tool; 20] = [
+const TOOLS: [Tool; 23] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("nft", "nftables"),
@@ -43,6 +43,9 @@ const TOOLS: [Tool; 20] = [
     ("text2pcap", "wireshark-common"),
     ("zstd", "zstd"),
     ("strace", "strace"),
+    ("mmdebstrap", "mmdebstrap"),
+    ("systemd-nspawn", "systemd-container"),
+    ("lintian", "lintian"),
 ];
 
 /// The packages of these with which Debian starts a server, and what systemd calls it.

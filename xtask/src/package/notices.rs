@@ -20,13 +20,16 @@ In the tarball it also contains the GNU C Library (https://www.gnu.org/software/
 whoever wants another one in it builds lastack from its source, which is free.
 ";
 
+/// Repeated, it is between two texts.
+const RULE: &str = "=";
+
 /// The text that says all of it.
 pub(super) fn third_party() -> Result<String> {
     let places = places()?;
     let mut text = HEAD.to_owned();
     let mut texts: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (name, licence) in linked()? {
-        text += &format!("\n{name}: {licence}");
+        text.extend(["\n", &name, ": ", &licence]);
         let place = places.get(&name);
         let place = place.with_context(|| format!("cargo does not say where {name} is"))?;
         for licence in licences(place)? {
@@ -39,7 +42,15 @@ pub(super) fn third_party() -> Result<String> {
     texts.sort();
     for (of, licence) in texts {
         let of: Vec<_> = of.into_iter().collect();
-        text += &format!("\n{}\n{}\n\n{licence}\n", "=".repeat(78), of.join(", "));
+        text.extend([
+            "\n",
+            &RULE.repeat(78),
+            "\n",
+            &of.join(", "),
+            "\n\n",
+            &licence,
+            "\n",
+        ]);
     }
     Ok(text)
 }
