@@ -7,6 +7,7 @@ mod build_and_run;
 mod ci;
 mod conf;
 mod faults;
+mod fleet;
 mod flood;
 mod footprint;
 mod fuzz;

@@ -7,6 +7,7 @@ use clap::Args;
 
 use crate::{
     apt::{self, Tool},
+    fleet,
     machine::{Call, Here, Machine},
     process::visibly,
     setup,
@@ -22,7 +23,7 @@ pub(crate) struct Arguments {
 }
 
 /// What the tests run, most of it for real traffic.
-const TOOLS: [Tool; 23] = [
+const TOOLS: [Tool; 26] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("nft", "nftables"),
@@ -46,6 +47,9 @@ const TOOLS: [Tool; 23] = [
     ("mmdebstrap", "mmdebstrap"),
     ("systemd-nspawn", "systemd-container"),
     ("lintian", "lintian"),
+    ("podman", "podman"),
+    ("runc", "runc"),
+    ("catatonit", "catatonit"),
 ];
 
 /// The packages of these with which Debian starts a server, and what systemd calls it.
@@ -79,6 +83,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     setup::ensure()?;
     ensure_tools()?;
+    fleet::ensure(&Here)?;
     let mut tests = workspace::cargo(["test"]);
     tests.args(HOST);
     if !is_root {

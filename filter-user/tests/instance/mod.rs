@@ -8,6 +8,7 @@ pub(crate) mod cure;
 pub(crate) mod expected;
 pub(crate) mod file;
 pub(crate) mod neighbour;
+pub(crate) mod prometheus;
 pub(crate) mod traffic;
 pub(crate) mod wiring;
 

@@ -1,0 +1,121 @@
+//! The container of the recipe, in the pod of the manifests, on a gateway of the lab.
+
+use std::{collections::HashMap, fs, process::Command};
+
+use filter_user::lab::{namespace::Namespace, topology::WAN};
+use serde_json::Value;
+
+use crate::{
+    checkout,
+    instance::{
+        bpffs::BpfFileSystem,
+        cure::{CONNECTIONS, resets},
+        hooks, output, sample, tool, wait_until,
+        wiring::Network,
+    },
+    manifests::{of_kind, rendered},
+    pod::Pods,
+};
+
+/// `CAP_NET_ADMIN`, `CAP_PERFMON` and `CAP_BPF`.
+const THREE: u64 = 1 << 12 | 1 << 38 | 1 << 39;
+
+/// The manifests of a kustomization, with an interface of the lab.
+fn manifests(kustomization: &str) -> (Value, Value) {
+    let manifests = rendered(&checkout(kustomization));
+    let mut config_map = of_kind(&manifests, "ConfigMap");
+    let text = config_map["data"]["lastack.toml"].as_str().unwrap();
+    let text = text.replace("\"eth0\"", &format!("\"{WAN}\""));
+    config_map["data"]["lastack.toml"] = text.into();
+    (of_kind(&manifests, "DaemonSet"), config_map)
+}
+
+fn container(daemon_set: &Value) -> &Value {
+    &daemon_set["spec"]["template"]["spec"]["containers"][0]
+}
+
+/// Whether a probe succeeds from the node's network, where kubelets ask.
+fn succeeds(gateway: &Namespace, daemon_set: &Value, probe: &str) -> bool {
+    let container = container(daemon_set);
+    let asked = &container[probe]["httpGet"];
+    let port = container["ports"].as_array().unwrap();
+    let port = port.iter().find(|port| port["name"] == asked["port"]);
+    let url = format!(
+        "http://{}:{}{}",
+        asked["host"].as_str().unwrap(),
+        port.unwrap()["containerPort"],
+        asked["path"].as_str().unwrap()
+    );
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--fail", "--max-time", "20", &url]);
+    output(gateway, curl).status.success()
+}
+
+fn dropped(gateway: &Namespace) -> u64 {
+    let metrics = ["--silent", "--fail", "http://127.0.0.1:9433/metrics"];
+    let metrics = tool(gateway, "curl", &metrics);
+    let labels = format!("{{action=\"dropped\",iface=\"{WAN}\",kind=\"spurious\"}}");
+    sample(&metrics, &format!("lastack_spurious_acks_total{labels}"))
+}
+
+/// What the kernel says of the container's process.
+fn assert_confined(process: u32) {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let lines = status.lines().filter_map(|line| line.split_once(":\t"));
+    let status: HashMap<_, _> = lines.collect();
+    let set = |name: &str| u64::from_str_radix(status[name], 16).unwrap();
+    assert_eq!((set("CapBnd"), set("CapPrm")), (THREE, THREE));
+    assert_eq!((set("CapEff"), set("CapInh"), set("CapAmb")), (0, 0, 0));
+    assert_eq!((status["NoNewPrivs"], status["Seccomp"]), ("1", "2"));
+    let mounts = fs::read_to_string(format!("/proc/{process}/mountinfo")).unwrap();
+    let root = mounts.lines().find_map(|mount| {
+        let mut words = mount.split(' ').skip(4);
+        (words.next() == Some("/")).then(|| words.next().unwrap())
+    });
+    assert!(root.unwrap().starts_with("ro,"), "{mounts}");
+}
+
+#[test]
+fn a_pod_of_the_daemon_set_cures_outlives_its_replacement_and_detaches() {
+    let (daemon_set, config_map) = manifests("fleet/kubernetes/base");
+    let file_system = BpfFileSystem::new();
+    let pins = file_system.path().join("lastack");
+    let mut network = Network::new();
+    let mut client = network.client();
+    assert_eq!(resets(&mut client), u64::from(CONNECTIONS), "the fault");
+    let gateway = &network.topology.gateway;
+    let before = hooks(gateway, WAN);
+    let pods = Pods::new(gateway);
+    pods.build();
+    let ready = || {
+        wait_until("the pod is ready", || {
+            succeeds(gateway, &daemon_set, "readinessProbe")
+        });
+        assert!(succeeds(gateway, &daemon_set, "livenessProbe"));
+    };
+
+    // A kubelet makes the directory with this mode.
+    fs::create_dir(&pins).unwrap();
+    pods.play(&daemon_set, &config_map, &pins);
+    ready();
+    assert_confined(pods.process());
+    assert_eq!(resets(&mut client), 0, "{}", pods.log());
+    assert_eq!(dropped(gateway), u64::from(CONNECTIONS));
+
+    // Its programs go on without it, and the next pod takes them over with what they have counted.
+    pods.remove();
+    assert_eq!(resets(&mut client), 0);
+    pods.play(&daemon_set, &config_map, &pins);
+    ready();
+    assert_eq!(dropped(gateway), 2 * u64::from(CONNECTIONS));
+
+    // What a kubelet runs before it ends a pod of this component.
+    let (detaching, _) = manifests("fleet/kubernetes/overlays/operator");
+    let command = &container(&detaching)["lifecycle"]["preStop"]["exec"]["command"];
+    let command = command.as_array().unwrap().iter();
+    let command: Vec<_> = command.map(|word| word.as_str().unwrap()).collect();
+    let said = pods.execute(&command);
+    assert!(said.contains("detached from wan0"), "{said}");
+    assert_eq!(hooks(gateway, WAN), before);
+    assert_eq!(file_system.list("lastack"), [""; 0]);
+}
