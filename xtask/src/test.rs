@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every test; those that need root are integration tests of filter-user.
+//! `cargo xtask test`: every test; those that need root are integration tests of filter-user and xtask.
 
 use std::path::Path;
 
@@ -59,18 +59,20 @@ const SERVICES: [(&str, &str); 2] = [("nginx-light", "nginx"), ("prometheus", "p
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.unprivileged {
         setup::ensure()?;
-        eprintln!("leaving out the tests that need root: those in filter-user/tests");
+        eprintln!(
+            "leaving out the tests that need root: those in filter-user/tests and xtask/tests"
+        );
         visibly(&mut workspace::cargo([
             "test",
             "--package=filter-common",
             "--package=fuzz",
             "--package=model",
-            "--package=xtask",
         ]))?;
         return visibly(&mut workspace::cargo([
             "test",
             "--package=analysis",
             "--package=filter-user",
+            "--package=xtask",
             "--lib",
             "--bins",
         ]));
