@@ -11,9 +11,15 @@
 //! aya-build hands every line of the inner cargo to the outer one as a warning. So it runs in a
 //! second process of this script, whose output is sifted: progress is dropped, what the compiler
 //! has to say stays.
+//!
+//! The compiler of the programs is called through this script once more, which has it leave out
+//! where the machine keeps things: line information would name it, and no two builds be the same.
 
 use std::{
-    env, fs,
+    env,
+    ffi::{OsStr, OsString},
+    fs,
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
 };
@@ -23,6 +29,9 @@ use aya_build::{Package, Toolchain};
 
 /// Set for the second process: the toolchain, or nothing for the default one.
 const INNER: &str = "LASTACK_EBPF_TOOLCHAIN";
+
+/// Set for the compiler: its options, a line each.
+const REMAPS: &str = "LASTACK_EBPF_REMAPS";
 
 /// Names the file that is otherwise `target/ebpf-build.conf`.
 const CONF: &str = "LASTACK_EBPF_BUILD";
@@ -59,6 +68,14 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<()> {
+    let mut arguments = env::args_os().skip(1);
+    if let (Some(compiler), Ok(remaps)) = (arguments.next(), env::var(REMAPS)) {
+        let error = Command::new(&compiler)
+            .args(arguments)
+            .args(remaps.lines())
+            .exec();
+        return Err(error).with_context(|| format!("cannot start {}", compiler.display()));
+    }
     match env::var(INNER) {
         Ok(toolchain) => build(&toolchain),
         Err(_) => sift(),
@@ -94,8 +111,11 @@ fn sift() -> anyhow::Result<()> {
             .find(|(name, _)| *name == key)
             .map(|(_, value)| value)
     };
-    let mut inner = Command::new(env::current_exe().context("this script has no path")?);
+    let this = env::current_exe().context("this script has no path")?;
+    let mut inner = Command::new(&this);
     inner
+        .env(REMAPS, remaps(&directory, value("sysroot")))
+        .env("RUSTC_WRAPPER", this)
         .current_dir(directory)
         .env(INNER, value("toolchain").unwrap_or_default())
         .env_remove("RUSTC_BOOTSTRAP")
@@ -143,6 +163,27 @@ fn sift() -> anyhow::Result<()> {
         println!("{line}");
     }
     Ok(())
+}
+
+/// What becomes of paths in what is compiled, as the compiler takes it: of two that fit the last.
+fn remaps(workspace: &Path, sysroot: Option<&str>) -> OsString {
+    let cargo = env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cargo")));
+    let remaps = [
+        (sysroot.map(PathBuf::from), "/rust"),
+        (cargo, "/cargo"),
+        (Some(workspace.to_owned()), "/lastack"),
+        (env::var_os("OUT_DIR").map(PathBuf::from), "/build"),
+    ];
+    let lines = remaps.into_iter().filter_map(|(from, to)| {
+        let mut line = OsString::from("--remap-path-prefix=");
+        line.push(from?);
+        line.push("=");
+        line.push(to);
+        Some(line)
+    });
+    lines.collect::<Vec<_>>().join(OsStr::new("\n"))
 }
 
 fn build(toolchain: &str) -> anyhow::Result<()> {

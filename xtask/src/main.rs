@@ -17,6 +17,7 @@ mod lint;
 mod loss;
 mod machine;
 mod model;
+mod package;
 mod process;
 mod program;
 mod record;
@@ -51,6 +52,8 @@ enum Verb {
     Test(test::Arguments),
     /// Runs tests on other kernels, Debian's in a virtual machine: without options on a matrix
     Vm(vm::Arguments),
+    /// Makes the Debian package and the tarball, and prints their paths
+    Package(package::Arguments),
     /// Explores every run of a small close through the state machine, then breaks it
     Model(model::Arguments),
     /// Feeds arbitrary bytes to the parser and the state machine, for a while
@@ -84,6 +87,7 @@ fn main() -> ExitCode {
         Verb::BuildAndRun(arguments) => build_and_run::run(&arguments),
         Verb::Test(arguments) => test::run(&arguments),
         Verb::Vm(arguments) => vm::run(&arguments),
+        Verb::Package(arguments) => package::run(&arguments),
         Verb::Model(arguments) => model::run(&arguments),
         Verb::Fuzz(arguments) => fuzz::run(&arguments),
         Verb::Loss(arguments) => loss::run(&arguments),

@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
 }
 
 /// What the tests run, most of it for real traffic.
-const TOOLS: [Tool; 23] = [
+const TOOLS: [Tool; 26] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("nft", "nftables"),
@@ -44,6 +44,9 @@ const TOOLS: [Tool; 23] = [
     ("text2pcap", "wireshark-common"),
     ("zstd", "zstd"),
     ("strace", "strace"),
+    ("mmdebstrap", "mmdebstrap"),
+    ("systemd-nspawn", "systemd-container"),
+    ("lintian", "lintian"),
     ("podman", "podman"),
     ("runc", "runc"),
     ("catatonit", "catatonit"),

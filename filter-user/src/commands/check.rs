@@ -7,6 +7,7 @@ mod hidden;
 mod hooks;
 mod ingress;
 mod machine;
+mod place;
 mod report;
 mod routes;
 
@@ -16,7 +17,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use clap::{Args, ValueHint};
+use clap::{Args, ValueHint, builder::RangedU64ValueParser};
 use filter_common::wire::Link as Header;
 use netlink_packet_route::AddressFamily;
 
@@ -28,7 +29,9 @@ use self::{
 use super::{
     FileOptions,
     attaching::{Attaching, Contradiction},
+    identity::{Identity, MetricsAddress},
     interface_name, is_read,
+    run::CloserName,
 };
 use crate::{
     datapath::{DatapathError, Interface},
@@ -77,8 +80,30 @@ pub struct Arguments {
         hide_env_values = true
     )]
     role: Role,
+    /// Whose FIN makes a connection known; what is pinned has to agree
+    #[arg(
+        long,
+        value_enum,
+        default_value = "client",
+        env = "LASTACK_CLOSER",
+        hide_env_values = true
+    )]
+    closer: CloserName,
+    /// How many closing connections are known at once; what is pinned has to agree
+    #[arg(long, value_name = "N", default_value = "65536", env = "LASTACK_MAX_FLOWS", hide_env_values = true,
+          value_parser = RangedU64ValueParser::<u32>::new().range(1..=1 << 24))]
+    max_flows: u32,
     #[command(flatten)]
     attaching: Attaching,
+    /// Where Prometheus is to scrape /metrics, or off
+    #[arg(
+        long,
+        value_name = "ADDR",
+        default_value = "127.0.0.1:9433",
+        env = "LASTACK_METRICS_ADDR",
+        hide_env_values = true
+    )]
+    metrics_addr: MetricsAddress,
     /// How it is printed; json is one object
     #[arg(
         long,
@@ -88,6 +113,8 @@ pub struct Arguments {
         hide_env_values = true
     )]
     output: Output,
+    #[command(flatten)]
+    identity: Identity,
 }
 
 impl FileOptions for Arguments {
@@ -109,12 +136,14 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let attaching = arguments.attaching;
     let settings = Settings {
         role: arguments.role,
+        closer: arguments.closer.into(),
+        max_flows: arguments.max_flows,
         ingress: attaching.ingress,
         xdp_mode: attaching.xdp_mode,
         tc_mode: attaching.tc_mode,
         ..Settings::default()
     };
-    let report = Report::new(findings(&arguments.iface, &settings));
+    let report = Report::new(findings(arguments, &settings));
     let output = io::stdout().lock();
     let written = match arguments.output {
         Output::Text => report.write_text(output),
@@ -130,7 +159,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
 }
 
-fn findings(names: &[String], settings: &Settings) -> Vec<Finding> {
+fn findings(arguments: &Arguments, settings: &Settings) -> Vec<Finding> {
+    let names = &arguments.iface;
     let links = Links::read();
     let known = links
         .as_ref()
@@ -140,11 +170,16 @@ fn findings(names: &[String], settings: &Settings) -> Vec<Finding> {
         let uplinks = routes::uplinks(&routes);
         uplinks.into_iter().map(|index| known.name(index)).collect()
     } else {
-        names.to_vec()
+        names.clone()
     };
     let (served, refused) = find(&names);
 
     let mut findings = machine::judge(&Machine::read(settings, &headers(&served)));
+    findings.extend(place::judge(
+        &arguments.identity,
+        arguments.metrics_addr,
+        settings,
+    ));
     if let Err(error) = &links {
         findings.push(Finding::unseen("interfaces", "how they are stacked", error));
     }

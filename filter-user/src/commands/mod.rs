@@ -10,6 +10,7 @@ pub mod detach;
 mod figures;
 pub mod flows;
 pub mod hosts;
+mod identity;
 mod instances;
 pub mod man;
 pub mod run;

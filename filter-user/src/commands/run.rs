@@ -47,7 +47,7 @@ async fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     let mut signals = Signals::new(reloads).context("cannot listen for signals")?;
     let settings = arguments.settings();
     // Before anything is attached: the name is the lock.
-    let questions = control::server::claim(&arguments.instance).await?;
+    let questions = control::server::claim(&arguments.identity.instance).await?;
     let listener = start::listen(arguments)?;
     // Before it is looked which interfaces there are.
     let changes = Changes::listen(&settings).context("cannot watch the interfaces")?;

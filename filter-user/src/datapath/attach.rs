@@ -3,7 +3,7 @@
 mod adopt;
 mod hold;
 
-use std::{io, panic::resume_unwind, path::PathBuf, thread};
+use std::{io, os::fd::AsFd as _, panic::resume_unwind, path::PathBuf, thread};
 
 use aya::{
     Ebpf,
@@ -350,9 +350,13 @@ fn attach_as(
     options: TcAttachOptions,
 ) -> io::Result<SchedClassifierLink> {
     let attached = program.attach_with_options(&interface.name, side, options);
-    attached
-        .and_then(|id| program.take_link(id))
-        .map_err(kernel_answer)
+    let link = attached.and_then(|id| program.take_link(id));
+    link.map_err(kernel_answer).map_err(|error| {
+        // The C library's if_nametoindex says so, too, where it can open no socket.
+        let unnamed = error.raw_os_error() == Some(nix::libc::ENOENT);
+        let full = unnamed.then(|| io::stderr().as_fd().try_clone_to_owned().err());
+        full.flatten().unwrap_or(error)
+    })
 }
 
 /// Why native XDP cannot be had here, if the error says that rather than that something is

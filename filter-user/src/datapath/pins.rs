@@ -102,14 +102,8 @@ impl Pins {
     /// Makes the directory, if there is none, keeps others from changing what is there, and empties
     /// it of what a start left that did not get far. What is not lastack's is refused.
     pub(super) fn prepare(&mut self) -> Result<(), DatapathError> {
-        let mut above = self.directory.ancestors().skip(1);
-        let there = above.find(|there| there.symlink_metadata().is_ok());
         // Before anything is made there.
-        let checked = check_place(there.unwrap_or(&self.directory));
-        if let Err(DatapathError::NoBpfFileSystem(_)) = checked {
-            return Err(DatapathError::NoBpfFileSystem(self.directory.clone()));
-        }
-        checked?;
+        self.check_above()?;
         let made = DirBuilder::new()
             .mode(0o700)
             .recursive(true)
@@ -123,16 +117,46 @@ impl Pins {
         self.check()?;
         self.check_exposure()?;
         self.lock()?;
-        if let Some(entry) = self.entries()?.iter().find(|entry| !is_ours(entry)) {
-            return Err(DatapathError::Foreign {
-                directory: self.directory.clone(),
-                entry: entry.file_name(),
-            });
-        }
+        self.refuse_foreign()?;
         if self.holds_instance() {
             Ok(())
         } else {
             self.clear()
+        }
+    }
+
+    /// What [`prepare`](Self::prepare) would say, without its changes and its lock. Whether there is
+    /// such a directory.
+    pub(super) fn could_be_prepared(&self) -> Result<bool, DatapathError> {
+        self.check_above()?;
+        if self.directory.symlink_metadata().is_err() {
+            return Ok(false);
+        }
+        self.check()?;
+        self.check_exposure()?;
+        self.refuse_foreign().map(|()| true)
+    }
+
+    /// Whether the directory could be made, or be believed, where it is to be.
+    fn check_above(&self) -> Result<(), DatapathError> {
+        let mut above = self.directory.ancestors().skip(1);
+        let there = above.find(|there| there.symlink_metadata().is_ok());
+        match check_place(there.unwrap_or(&self.directory)) {
+            Err(DatapathError::NoBpfFileSystem(_)) => {
+                Err(DatapathError::NoBpfFileSystem(self.directory.clone()))
+            }
+            checked => checked,
+        }
+    }
+
+    /// What is not lastack's is refused.
+    fn refuse_foreign(&self) -> Result<(), DatapathError> {
+        match self.entries()?.iter().find(|entry| !is_ours(entry)) {
+            Some(entry) => Err(DatapathError::Foreign {
+                directory: self.directory.clone(),
+                entry: entry.file_name(),
+            }),
+            None => Ok(()),
         }
     }
 

@@ -48,6 +48,27 @@ impl Datapath {
         Ok(datapath)
     }
 
+    /// Whether [`load_pinned`](Self::load_pinned) could begin there, without changing anything: the
+    /// version of what it would take over, if there is something.
+    ///
+    /// # Errors
+    ///
+    /// With what it would fail of.
+    pub fn foresee(settings: &Settings, pins: &Pins) -> Result<Option<String>, DatapathError> {
+        if !pins.could_be_prepared()? {
+            return Ok(None);
+        }
+        let Some(left) = Record::read(pins)? else {
+            return Ok(None);
+        };
+        if left.namespace != record::namespace()? {
+            return Err(DatapathError::OtherNamespace(pins.directory().to_owned()));
+        }
+        compare(&left.settings, settings, DETACH_FIRST)?;
+        compare_sizes(pins, settings)?;
+        Ok(Some(left.version))
+    }
+
     /// Takes off what an earlier process left on interfaces that are served no more. To be called
     /// when all interfaces have been named.
     ///

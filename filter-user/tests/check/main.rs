@@ -8,6 +8,7 @@ mod interfaces;
 mod machine;
 mod modules;
 mod neighbours;
+mod place;
 mod routes;
 
 use std::process::{Command, Output};

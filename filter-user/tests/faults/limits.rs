@@ -19,7 +19,7 @@ fn with_too_few_descriptors_it_says_so_or_works() {
         let mut limited = Command::new("prlimit");
         limited.arg(format!("--nofile={descriptors}"));
         let mut timed = Command::new("timeout");
-        timed.args(["--preserve-status", "--signal=TERM", "2"]);
+        timed.args(["--preserve-status", "--signal=TERM", "5"]);
         let command = wrapped(timed, &wrapped(limited, &stage.running()));
         let output = output(stage.gateway(), command);
         let said = String::from_utf8(output.stderr).unwrap();

@@ -63,7 +63,7 @@ impl Answering {
     ) -> (Arc<Self>, mpsc::Receiver<Removal>) {
         let (removals, receiver) = mpsc::channel(1);
         let answering = Self {
-            name: arguments.instance.clone(),
+            name: arguments.identity.instance.clone(),
             datapath: Arc::clone(datapath),
             watchers: watchers.clone(),
             counted: Mutex::new(None),

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use clap::ValueEnum;
 
 use super::options::Arguments;
+use crate::commands::identity::Identity;
 
 /// The difference between two evaluations of the options.
 #[derive(Debug, PartialEq, Eq)]
@@ -78,10 +79,13 @@ impl Arguments {
             output,
             events,
             log_decisions,
+            identity,
+        } = self;
+        let Identity {
             pin,
             pin_dir,
             instance,
-        } = self;
+        } = identity;
         let config = config
             .as_deref()
             .map_or_else(String::new, |path| path.display().to_string());

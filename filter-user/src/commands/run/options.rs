@@ -1,10 +1,7 @@
 //! The options of `lastack run`.
 
 use std::{
-    fmt,
-    net::SocketAddr,
     path::{Path, PathBuf},
-    str::FromStr,
     time::Duration,
 };
 
@@ -18,9 +15,9 @@ use crate::{
     commands::{
         FileOptions,
         attaching::{Attaching, Contradiction},
+        identity::{Identity, MetricsAddress},
         interface_name, patience, prefix, span,
     },
-    instance::InstanceName,
     settings::{Closer, LogDecisions, Mode, Role, Settings},
     stream::Output,
 };
@@ -33,10 +30,6 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(
     override_usage = "lastack run [OPTIONS] --iface <IF>\n       lastack run [OPTIONS] --config <FILE>"
-)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a switch of the command line"
 )]
 pub struct Arguments {
     /// An interface to serve (repeatable; all share one flow table)
@@ -160,31 +153,8 @@ pub struct Arguments {
     #[arg(long, value_name = "CLIENT", num_args = 0..=1, require_equals = true, default_value = "off",
           default_missing_value = "all", env = "LASTACK_LOG_DECISIONS", hide_env_values = true)]
     pub(super) log_decisions: LogDecisions,
-    /// Leave programs and tables in the kernel when this process ends, and take over those that
-    /// an earlier one left
-    #[arg(long, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
-          default_value = "false", default_missing_value = "true", value_parser = BoolishValueParser::new(),
-          hide_default_value = true, hide_possible_values = true, env = "LASTACK_PIN", hide_env_values = true)]
-    pub(super) pin: bool,
-    /// Where they are pinned: a directory of a BPF file system
-    #[arg(
-        long,
-        value_name = "DIR",
-        default_value = "/sys/fs/bpf/lastack",
-        value_hint = ValueHint::DirPath,
-        env = "LASTACK_PIN_DIR",
-        hide_env_values = true
-    )]
-    pub(super) pin_dir: PathBuf,
-    /// What this instance is called, for those that ask it and for what it pins
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value_t,
-        env = "LASTACK_INSTANCE",
-        hide_env_values = true
-    )]
-    pub(super) instance: InstanceName,
+    #[command(flatten)]
+    pub(super) identity: Identity,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -205,34 +175,6 @@ impl From<CloserName> for Closer {
         match name {
             CloserName::Client => Self::Client,
             CloserName::Either => Self::Either,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum MetricsAddress {
-    Off,
-    At(SocketAddr),
-}
-
-impl FromStr for MetricsAddress {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text == "off" {
-            return Ok(Self::Off);
-        }
-        text.parse().map(Self::At).map_err(|_| {
-            "neither an address with a port (127.0.0.1:9433, [::1]:9433) nor off".to_owned()
-        })
-    }
-}
-
-impl fmt::Display for MetricsAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Off => f.write_str("off"),
-            Self::At(address) => address.fmt(f),
         }
     }
 }
@@ -276,17 +218,5 @@ impl Arguments {
             events: self.events,
             log_decisions: self.log_decisions,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn metrics_are_at_an_address_or_off() {
-        assert_eq!("off".parse(), Ok(MetricsAddress::Off));
-        assert!(matches!("[::1]:9433".parse(), Ok(MetricsAddress::At(_))));
-        assert!("9433".parse::<MetricsAddress>().is_err());
     }
 }

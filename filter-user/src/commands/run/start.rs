@@ -5,9 +5,9 @@ use std::net::{SocketAddr, TcpListener};
 use anyhow::Context as _;
 use log::{info, warn};
 
-use super::options::{Arguments, MetricsAddress};
+use super::options::Arguments;
 use crate::{
-    commands::instances::beside,
+    commands::{identity::MetricsAddress, instances::beside},
     datapath::{Datapath, DatapathError, Pins, uses_tcx},
     settings::Settings,
     stream::Stream,
@@ -30,7 +30,7 @@ pub(super) fn attached(
 ) -> Result<Datapath, DatapathError> {
     let mut datapath = load(arguments, settings)?;
     let named = if has_name {
-        datapath.take_name(&arguments.instance)
+        datapath.take_name(&arguments.identity.instance)
     } else {
         warn_of_filters(arguments, settings);
         Ok(())
@@ -91,8 +91,8 @@ pub(super) fn tell_of_metrics(address: SocketAddr) {
 
 /// Loads the programs, pinned if that was asked for.
 fn load(arguments: &Arguments, settings: &Settings) -> Result<Datapath, DatapathError> {
-    let pins = Pins::new(&arguments.pin_dir, &arguments.instance);
-    if arguments.pin {
+    let pins = Pins::new(&arguments.identity.pin_dir, &arguments.identity.instance);
+    if arguments.identity.pin {
         Datapath::load_pinned(settings, pins)
     } else {
         Datapath::refuse_left_behind(&pins)?;
@@ -102,7 +102,7 @@ fn load(arguments: &Arguments, settings: &Settings) -> Result<Datapath, Datapath
 
 /// Says what it means for filters in clsact that their instance has no name of its own.
 fn warn_of_filters(arguments: &Arguments, settings: &Settings) {
-    if !arguments.pin && !uses_tcx(settings.tc_mode) {
+    if !arguments.identity.pin && !uses_tcx(settings.tc_mode) {
         warn!(
             "without a name of its own nothing knows its filters in clsact: if this process is \
              killed, they stay and go on dropping, and `lastack check` says how to take them off"
