@@ -24,11 +24,15 @@ pub(super) fn run() -> Result<()> {
     if !changes.is_empty() {
         bail!("only what is committed can be built from a clone; commit or stash:\n{changes}");
     }
+    // Whatever is committed meanwhile.
+    let mut git = Command::new("git");
+    let commit = printed(git.args(["rev-parse", "HEAD"]).current_dir(&root))?;
+    let changed = super::changed()?.to_string();
     let apart = Apart::new()?;
     let packages = [root.join("target/package/check"), apart.0.join("packages")];
     let mut here = workspace::cargo(["xtask", "package", "--dir"]);
-    visibly(here.arg(&packages[0]))?;
-    apart.build(&root, &packages[1])?;
+    visibly(here.arg(&packages[0]).env("SOURCE_DATE_EPOCH", changed))?;
+    apart.build(&root, commit.trim(), &packages[1])?;
     let names = names(&packages[0])?;
     if names.is_empty() || names != self::names(&packages[1])? {
         bail!("other packages were made elsewhere than here: {names:?}");
@@ -70,7 +74,7 @@ impl Apart {
     }
 
     /// Packages a clone, with what cargo has downloaded under another path.
-    fn build(&self, root: &Path, packages: &Path) -> Result<()> {
+    fn build(&self, root: &Path, commit: &str, packages: &Path) -> Result<()> {
         let clone = self.0.join("clone");
         visibly(
             Command::new("git")
@@ -78,6 +82,9 @@ impl Apart {
                 .arg(root)
                 .arg(&clone),
         )?;
+        let mut git = Command::new("git");
+        git.args(["checkout", "--quiet", "--detach", commit]);
+        visibly(git.current_dir(&clone))?;
         let home = self.0.join("cargo");
         create(&home)?;
         let variable = |name| Here.variable(name).map(PathBuf::from);

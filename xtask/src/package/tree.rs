@@ -58,6 +58,16 @@ pub(super) fn make(top: &Path, built: &Path, source: &Source) -> Result<()> {
             &top.join("usr/share/lastack/grafana").join(&board),
         )?;
     }
+    let documents = top.join("usr/share/doc/lastack");
+    copy(&root.join("README.md"), &documents.join("README.md"))?;
+    for page in ["md", "svg"].map(|extension| files(&root.join("docs"), extension)) {
+        for page in page? {
+            copy(
+                &root.join("docs").join(&page),
+                &documents.join("docs").join(&page),
+            )?;
+        }
+    }
     let pages = top.join("usr/share/man/man1");
     create(&pages)?;
     printed(Command::new(&program).args(["man", "--dir"]).arg(&pages))?;
@@ -68,7 +78,6 @@ pub(super) fn make(top: &Path, built: &Path, source: &Source) -> Result<()> {
         let script = printed(Command::new(&program).args(["completions", shell]))?;
         put(&top.join(to), script.as_bytes(), 0o644)?;
     }
-    let documents = top.join("usr/share/doc/lastack");
     for (name, text) in [
         ("changelog", fs::read_to_string(root.join("CHANGELOG.md"))?),
         ("changelog.Debian", debian_changelog(source)?),
