@@ -65,7 +65,10 @@ impl Document {
         let is_part = |character: char| character.is_ascii_lowercase() || "_:".contains(character);
         let words = self.text.split(|character| !is_part(character));
         let words = words.map(|word| word.trim_end_matches(':'));
-        words.filter(|word| word.starts_with("lastack_")).collect()
+        // Alone it begins the name of a package's file.
+        words
+            .filter(|word| word.starts_with("lastack_") && *word != "lastack_")
+            .collect()
     }
 
     /// Headings as links name them.
