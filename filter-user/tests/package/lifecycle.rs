@@ -184,6 +184,35 @@ fn what_is_removed_leaves_nothing_in_the_kernel_and_what_is_purged_no_file() {
     machine.ok("test ! -e /sys/fs/bpf/lastack");
 }
 
+/// The commands of the tarball's INSTALL: what is indented there.
+fn told(text: &str) -> (String, String) {
+    let (install, remove) = text.split_once("To take it off:").unwrap();
+    let commands = |text: &str| {
+        let lines = text.lines().filter_map(|line| line.strip_prefix("    "));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    (commands(install), commands(remove))
+}
+
+#[test]
+fn a_tarball_is_installed_and_taken_off_as_it_says() {
+    let mut network = Network::new();
+    let mut client = network.client();
+    let gateway = &network.topology.gateway;
+    let before = hooks(gateway, WAN);
+    let machine = Machine::boot(gateway);
+    machine.ok("tar -xzf /mnt/1/lastack-*.tar.gz -C /root");
+    let (install, remove) = told(&machine.ok("cat /root/lastack-*/INSTALL"));
+    let install = install.replace("editor /etc/lastack/wan.toml", CONFIGURE.trim());
+    machine.ok(&format!("cd /root/lastack-*\n{install}"));
+    assert_eq!(resets(&mut client), 0);
+    machine.ok(&remove);
+    assert_eq!(hooks(gateway, WAN), before);
+    let left = "find / -xdev ( -path /mnt -o -path /root -o -path /sys ) -prune -o -name '*lastack*' -print";
+    let left = machine.ok(&left.replace('(', "\\(").replace(')', "\\)"));
+    assert_eq!(left, "", "{left}");
+}
+
 #[test]
 fn without_systemd_scripts_succeed_and_removal_detaches_what_is_pinned() {
     let network = Network::new();

@@ -27,11 +27,11 @@ pub(super) fn run() -> Result<()> {
     // Whatever is committed meanwhile.
     let mut git = Command::new("git");
     let commit = printed(git.args(["rev-parse", "HEAD"]).current_dir(&root))?;
-    let changed = super::changed()?.to_string();
+    let time = super::changed()?.to_string();
     let apart = Apart::new()?;
     let packages = [root.join("target/package/check"), apart.0.join("packages")];
     let mut here = workspace::cargo(["xtask", "package", "--dir"]);
-    visibly(here.arg(&packages[0]).env("SOURCE_DATE_EPOCH", changed))?;
+    visibly(here.arg(&packages[0]).env("SOURCE_DATE_EPOCH", time))?;
     apart.build(&root, commit.trim(), &packages[1])?;
     let names = names(&packages[0])?;
     if names.is_empty() || names != self::names(&packages[1])? {
