@@ -3,9 +3,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::{
+    apt::Apt,
     machine::{Call, Machine},
     workspace,
 };
@@ -42,11 +43,17 @@ pub(crate) fn ensure(machine: &dyn Machine) -> Result<()> {
     let directory = directory();
     let python = directory.join("bin/python");
     let text = |path: &PathBuf| path.to_string_lossy().into_owned();
-    if !machine.exists(&python) {
-        machine.say("installing Grafana's models and Kubernetes' schemas: the tests judge by them");
-        machine
-            .change(&Call::new("python3", &["-m", "venv", &text(&directory)]))
-            .context("no Python, or one without venv (Debian: python3-venv)")?;
+    // What is made last.
+    if !machine.exists(&directory.join("bin/pip")) {
+        let why = "the tests judge by Grafana's models and Kubernetes' schemas";
+        if machine
+            .ask("python3", &["-c", "import ensurepip"])
+            .is_none()
+        {
+            Apt::new(machine).install(&["python3-venv"], why)?;
+        }
+        machine.say(&format!("installing them: {why}"));
+        machine.change(&Call::new("python3", &["-m", "venv", &text(&directory)]))?;
     }
     let pip = ["-m", "pip", "--disable-pip-version-check", "--quiet"];
     let wanted = workspace::root().join("filter-user/tests/fleet/requirements.txt");
@@ -76,30 +83,46 @@ mod tests {
     use super::*;
     use crate::setup::fake::Fake;
 
+    const ENSUREPIP: &str = "python3 -c import ensurepip";
+
+    fn path(name: &str) -> String {
+        directory().join(name).to_string_lossy().into_owned()
+    }
+
     #[test]
-    fn it_is_installed_once_and_kubectl_only_where_there_is_none() {
-        let path = |name: &str| directory().join(name).to_string_lossy().into_owned();
-        let bare = Fake::user();
+    fn it_is_installed_with_kubectl_where_nothing_is() {
+        let bare = Fake::user().answer(ENSUREPIP, "");
         ensure(&bare).unwrap();
         let changes = bare.changes();
         assert!(changes[0].starts_with("python3 -m venv "), "{changes:?}");
         assert!(changes[1].contains(" install --requirement "));
         assert!(changes[2].ends_with(KUBECTL), "{changes:?}");
         assert!(changes[3].ends_with("/bin/kubectl"), "{changes:?}");
+    }
 
-        let python = Fake::user().file(&path("bin/python"));
-        for there in [python.program("kubectl"), kept(&path)] {
+    #[test]
+    fn a_python_without_venv_gets_it_from_apt() {
+        let policy = "  Candidate: 3.11";
+        let debian = Fake::root()
+            .program("apt-get")
+            .answer("apt-cache policy python3-venv", policy);
+        ensure(&debian).unwrap();
+        let changes = debian.changes().join("\n");
+        let (apt, venv) = changes.split_once("python3 -m venv").unwrap();
+        assert!(apt.contains("install") && apt.contains("python3-venv"));
+        assert!(!venv.contains("apt-get"), "{changes}");
+    }
+
+    #[test]
+    fn what_is_there_is_only_brought_to_the_versions_that_are_wanted() {
+        let python = || Fake::user().file(&path("bin/pip"));
+        let kept = python().file(&path("bin/kubectl"));
+        for there in [python().program("kubectl"), kept] {
             ensure(&there).unwrap();
             let [only] = &there.changes()[..] else {
                 panic!("{:?}", there.changes());
             };
             assert!(only.contains(" install --requirement "), "{only}");
         }
-    }
-
-    fn kept(path: &dyn Fn(&str) -> String) -> Fake {
-        Fake::user()
-            .file(&path("bin/python"))
-            .file(&path("bin/kubectl"))
     }
 }

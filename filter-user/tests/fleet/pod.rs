@@ -88,10 +88,12 @@ impl<'a> Pods<'a> {
         fs::write(&manifests, format!("{config_map}\n---\n{pod}\n")).unwrap();
         let (manifests, profiles) = (manifests.display(), self.directory.0.display());
         let profiles = format!("--seccomp-profile-root={profiles}");
-        let said = self.podman(&["kube", "play", &profiles, &manifests.to_string()]);
-        let said = said.unwrap();
+        let played = self.podman(&["kube", "play", &profiles, &manifests.to_string()]);
+        // Also of one whose container does not start.
+        let said = played.as_ref().unwrap_or_else(|said| said);
         let id = said.lines().skip_while(|line| *line != "Pod:").nth(1);
-        self.played.borrow_mut().push(id.unwrap().to_owned());
+        self.played.borrow_mut().extend(id.map(str::to_owned));
+        played.unwrap();
     }
 
     /// Ends and removes the pod, as a kubelet does.
