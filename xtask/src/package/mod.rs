@@ -148,7 +148,9 @@ fn changed() -> Result<u64> {
 }
 
 fn deb(built: &Path, source: &Source, cargo_deb: &Path, into: &Path) -> Result<PathBuf> {
-    tree::make(&directory().join("tree"), built, source)?;
+    let tree = directory().join("tree");
+    tree::make(&tree, built, source)?;
+    tree::add_what_debian_reads(&tree)?;
     let architecture = printed(Command::new("dpkg").arg("--print-architecture"))?;
     let Source {
         version, revision, ..

@@ -91,6 +91,7 @@ fn places() -> Result<BTreeMap<String, PathBuf>> {
         "metadata",
         "--format-version=1",
         "--locked",
+        "--all-features",
         "--filter-platform",
         env!("HOST_TARGET"),
     ]))?;

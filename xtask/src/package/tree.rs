@@ -18,7 +18,7 @@ const COMPLETIONS: [(&str, &str); 3] = [
 ];
 
 /// Files of the checkout that are packaged as they are.
-const COPIED: [(&str, &str); 5] = [
+const COPIED: [(&str, &str); 4] = [
     (
         "systemd/lastack@.service",
         "usr/lib/systemd/system/lastack@.service",
@@ -31,10 +31,6 @@ const COPIED: [(&str, &str); 5] = [
     (
         "packaging/prometheus.yml",
         "usr/share/lastack/prometheus/prometheus.yml",
-    ),
-    (
-        "packaging/debian/lintian-overrides",
-        "usr/share/lintian/overrides/lastack",
     ),
 ];
 
@@ -88,6 +84,14 @@ pub(super) fn make(top: &Path, built: &Path, source: &Source) -> Result<()> {
         compress(&path)?;
     }
     Ok(())
+}
+
+/// What only the Debian package has.
+pub(super) fn add_what_debian_reads(top: &Path) -> Result<()> {
+    copy(
+        &workspace::root().join("packaging/debian/lintian-overrides"),
+        &top.join("usr/share/lintian/overrides/lastack"),
+    )
 }
 
 /// What only the tarball has: no package manager knows it.
