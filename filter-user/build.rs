@@ -152,9 +152,11 @@ fn sift() -> anyhow::Result<()> {
             eprintln!("{line}");
         }
         eprint!("{}", String::from_utf8_lossy(&output.stderr));
-        bail!(
-            "the packet programs were not built; if a tool is missing, `cargo xtask setup` installs it"
-        )
+        let remedy = match checkout {
+            Some(_) => "if a tool is missing, `cargo xtask setup` installs it",
+            None => "that takes bpf-linker on PATH and a nightly Rust with rust-src",
+        };
+        bail!("the packet programs were not built; {remedy}")
     }
     for line in told {
         println!("cargo:warning={line}");
