@@ -2,7 +2,10 @@
 //!
 //! Nothing is asked of a registry but what cargo has already.
 
-use std::process::Command;
+use std::{
+    fs,
+    process::{self, Command},
+};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
@@ -58,11 +61,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         return visibly(package(&QUICK).arg("--quiet"));
     }
     setup::ensure()?;
-    visibly(
+    let root = workspace::root();
+    // Cargo takes a package with the same version from the same place for the one that it has
+    // unpacked, and built, before. So each time it is another place.
+    let place = root.join(format!("target/crates-{}", process::id()));
+    let built = visibly(
         package(&names)
-            .env("LASTACK_EBPF_BUILD", Conf::path(&workspace::root()))
+            .arg("--target-dir")
+            .arg(&place)
+            .env("LASTACK_EBPF_BUILD", Conf::path(&root))
             .env("CARGO_NET_OFFLINE", "true"),
-    )
+    );
+    if place.exists() {
+        fs::remove_dir_all(&place).with_context(|| format!("cannot remove {}", place.display()))?;
+    }
+    built
 }
 
 fn package(names: &[&str]) -> Command {
