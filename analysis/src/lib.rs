@@ -1,4 +1,5 @@
-//! Captures: what is in them, which clients show the fault, and what the filter would have done.
+//! Captures: what is in them, which clients show the fault, and what the filter would have done. It
+//! is what `lastack analyze` is made of.
 //!
 //! Needs no kernel and no rights. Reads ([`capture`]), judges with the state machine that runs in
 //! the kernel ([`Analyzer`]), and draws ([`ladder`]).

@@ -1,5 +1,5 @@
-//! What README.md, SECURITY.md and docs/ say of commands, metrics, alerts, unsafe code and each other is so, and what fleet/ says
-//! of metrics and documents. Needs root, curl and promtool.
+//! What README.md, CONTRIBUTING.md, SECURITY.md and docs/ say of commands, metrics, alerts, unsafe code and each other is so, and
+//! what fleet/ says of metrics and documents. Needs root, curl and promtool.
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
 
@@ -37,7 +37,7 @@ impl Document {
         let docs = fs::read_dir(checkout("docs")).unwrap();
         let mut paths: Vec<_> = docs.map(|entry| entry.unwrap().path()).collect();
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
-        paths.extend(["README.md", "SECURITY.md"].map(checkout));
+        paths.extend(["README.md", "CONTRIBUTING.md", "SECURITY.md"].map(checkout));
         paths.iter().map(|path| Self::of(path)).collect()
     }
 
@@ -65,7 +65,10 @@ impl Document {
         let is_part = |character: char| character.is_ascii_lowercase() || "_:".contains(character);
         let words = self.text.split(|character| !is_part(character));
         let words = words.map(|word| word.trim_end_matches(':'));
-        words.filter(|word| word.starts_with("lastack_")).collect()
+        // Alone it begins the name of a package's file.
+        words
+            .filter(|word| word.starts_with("lastack_") && *word != "lastack_")
+            .collect()
     }
 
     /// Headings as links name them.
@@ -284,6 +287,24 @@ fn links_between_documents_lead_somewhere() {
                 document.path.display()
             );
         }
+    }
+}
+
+#[test]
+fn every_document_is_linked_from_the_readme() {
+    let documents = Document::all();
+    let readme = documents
+        .iter()
+        .find(|document| document.path.ends_with("README.md"));
+    let readme = readme.unwrap();
+    let root = readme.path.parent().unwrap();
+    let linked: BTreeSet<_> = readme
+        .links()
+        .map(|link| root.join(link.split('#').next().unwrap()))
+        .collect();
+    for document in &documents {
+        let is_there = document.path == readme.path || linked.contains(&document.path);
+        assert!(is_there, "{}", document.path.display());
     }
 }
 

@@ -25,13 +25,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if !is_root && Here.program("sudo").is_none() {
         bail!("lastack needs root, and there is no sudo: run this as root");
     }
-    let binary = build::lastack(&build::Arguments::default())?;
     let demo = ["demo".to_owned()];
     let lastack = if arguments.lastack.is_empty() {
         &demo[..]
     } else {
         &arguments.lastack
     };
+    let binary = build::lastack(&build::Arguments::dev(is_demo(lastack)))?;
     let shown = format!("lastack {}", lastack.join(" "));
     let mut command = if is_root {
         eprintln!("running {shown}");
@@ -51,6 +51,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     };
     let failed = command.args(lastack).exec();
     Err(failed).with_context(|| format!("cannot run {}", command.get_program().to_string_lossy()))
+}
+
+/// The demo waits for timers more than for the processor, and whoever sees it for the first time waits for the compiler:
+/// half as long without optimisation. The packet programs are optimised in either case.
+fn is_demo(lastack: &[String]) -> bool {
+    lastack.first().is_some_and(|command| command == "demo")
 }
 
 /// What lastack reads from its environment.

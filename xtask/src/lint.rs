@@ -1,5 +1,5 @@
 //! `cargo xtask lint`: format, clippy for the host and for the BPF target, dependencies,
-//! documentation, footprint of the packet programs.
+//! documentation, packages of crates, footprint of the packet programs.
 
 use std::process::Command;
 
@@ -9,7 +9,7 @@ use clap::Args;
 use crate::{
     apt::Apt,
     conf::Conf,
-    footprint,
+    crates, footprint,
     machine::{Call, Here, Machine},
     process::visibly,
     program::Program,
@@ -46,11 +46,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     )?;
     check_dependencies(arguments)?;
     ensure_clippy(&conf)?;
-    let on_bpf = ["--package=filter-ebpf", "--target", TARGET];
+    let on_bpf = [
+        "--package=filter-ebpf",
+        "--features=programs",
+        "--target",
+        TARGET,
+    ];
     visibly(
         bpf_cargo(&conf, "clippy")
             .args(on_bpf)
-            .args(["--bins", "--", "-D", "warnings"]),
+            .args(["--", "-D", "warnings"]),
     )?;
     visibly(
         workspace::cargo(["doc", "--no-deps", "--lib"])
@@ -66,6 +71,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             .args(on_bpf)
             .env("RUSTDOCFLAGS", bpf_flags("-D warnings")),
     )?;
+    crates::run(&crates::Arguments::default())?;
     footprint::check(&conf)
 }
 

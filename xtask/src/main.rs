@@ -6,6 +6,7 @@ mod build;
 mod build_and_run;
 mod ci;
 mod conf;
+mod crates;
 mod faults;
 mod fleet;
 mod flood;
@@ -16,6 +17,7 @@ mod lint;
 mod loss;
 mod machine;
 mod model;
+mod package;
 mod process;
 mod program;
 mod record;
@@ -50,6 +52,8 @@ enum Verb {
     Test(test::Arguments),
     /// Runs tests on other kernels, Debian's in a virtual machine: without options on a matrix
     Vm(vm::Arguments),
+    /// Makes the Debian package and the tarball, and prints their paths
+    Package(package::Arguments),
     /// Explores every run of a small close through the state machine, then breaks it
     Model(model::Arguments),
     /// Feeds arbitrary bytes to the parser and the state machine, for a while
@@ -66,9 +70,11 @@ enum Verb {
     Bench(bench::Arguments),
     /// Records the captures that the tests of `lastack analyze` read, in the lab
     Record(record::Arguments),
+    /// Packages the crates that can be published, without publishing them
+    Crates(crates::Arguments),
     /// Compares how large the packet programs are with docs/footprint.txt
     Footprint(footprint::Arguments),
-    /// Checks format, clippy (host and BPF target), dependencies, documentation and footprint
+    /// Checks format, clippy (host and BPF target), dependencies, documentation, packages and footprint
     Lint(lint::Arguments),
     /// What continuous integration runs: lint, then test and vm, and model beside them
     Ci,
@@ -81,6 +87,7 @@ fn main() -> ExitCode {
         Verb::BuildAndRun(arguments) => build_and_run::run(&arguments),
         Verb::Test(arguments) => test::run(&arguments),
         Verb::Vm(arguments) => vm::run(&arguments),
+        Verb::Package(arguments) => package::run(&arguments),
         Verb::Model(arguments) => model::run(&arguments),
         Verb::Fuzz(arguments) => fuzz::run(&arguments),
         Verb::Loss(arguments) => loss::run(&arguments),
@@ -89,6 +96,7 @@ fn main() -> ExitCode {
         Verb::Flood(arguments) => flood::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments),
         Verb::Record(arguments) => record::run(&arguments),
+        Verb::Crates(arguments) => crates::run(&arguments),
         Verb::Footprint(arguments) => footprint::run(&arguments),
         Verb::Lint(arguments) => lint::run(&arguments),
         Verb::Ci => ci::run(),
@@ -104,9 +112,56 @@ fn main() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use std::{collections::BTreeSet, fs};
+
+    use clap::{CommandFactory as _, error::ErrorKind};
 
     use super::*;
+
+    #[test]
+    fn contributing_lists_every_verb() {
+        let text = fs::read_to_string(workspace::root().join("CONTRIBUTING.md")).unwrap();
+        let (_, table) = text.split_once("\n| verb | does |").unwrap();
+        let rows = table.lines().skip(2).take_while(|line| !line.is_empty());
+        let cells: Vec<_> = rows.filter_map(|row| row.split('|').nth(1)).collect();
+        let listed: BTreeSet<_> = cells
+            .iter()
+            .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+            .collect();
+        let command = Command::command();
+        let verbs = command.get_subcommands().map(clap::Command::get_name);
+        assert_eq!(listed, verbs.collect());
+    }
+
+    #[test]
+    fn commands_are_as_documents_write_them() {
+        let root = workspace::root();
+        let docs = fs::read_dir(root.join("docs")).unwrap();
+        let docs = docs.map(|entry| entry.unwrap().path());
+        let others = ["README.md", "CONTRIBUTING.md", "SECURITY.md"].map(|name| root.join(name));
+        let mut seen = 0;
+        for path in docs.chain(others) {
+            if path.extension().is_none_or(|extension| extension != "md") {
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            // In blocks, and between backquotes.
+            let typed = text.split("cargo xtask ").skip(1);
+            for line in typed.map(|rest| rest.split(['\n', '`', '#', '|', '"']).next().unwrap()) {
+                let words = ["xtask"].into_iter().chain(line.split_whitespace());
+                // "cargo xtask VERB" and prose.
+                if line.starts_with(|first: char| !first.is_ascii_lowercase()) {
+                    continue;
+                }
+                seen += 1;
+                if let Err(error) = Command::try_parse_from(words) {
+                    let is_help = error.kind() == ErrorKind::DisplayHelp;
+                    assert!(is_help, "{}: {line}: {error}", path.display());
+                }
+            }
+        }
+        assert!(seen > 30, "{seen} commands");
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

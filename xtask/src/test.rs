@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every test; those that need root are integration tests of filter-user.
+//! `cargo xtask test`: every test; those that need root are integration tests of filter-user and xtask.
 
 use std::path::Path;
 
@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
 }
 
 /// What the tests run, most of it for real traffic.
-const TOOLS: [Tool; 23] = [
+const TOOLS: [Tool; 26] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("nft", "nftables"),
@@ -44,6 +44,9 @@ const TOOLS: [Tool; 23] = [
     ("text2pcap", "wireshark-common"),
     ("zstd", "zstd"),
     ("strace", "strace"),
+    ("mmdebstrap", "mmdebstrap"),
+    ("systemd-nspawn", "systemd-container"),
+    ("lintian", "lintian"),
     ("podman", "podman"),
     ("runc", "runc"),
     ("catatonit", "catatonit"),
@@ -56,18 +59,20 @@ const SERVICES: [(&str, &str); 2] = [("nginx-light", "nginx"), ("prometheus", "p
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.unprivileged {
         setup::ensure()?;
-        eprintln!("leaving out the tests that need root: those in filter-user/tests");
+        eprintln!(
+            "leaving out the tests that need root: those in filter-user/tests and xtask/tests"
+        );
         visibly(&mut workspace::cargo([
             "test",
             "--package=filter-common",
             "--package=fuzz",
             "--package=model",
-            "--package=xtask",
         ]))?;
         return visibly(&mut workspace::cargo([
             "test",
-            "--package=analysis",
+            "--package=filter-analysis",
             "--package=filter-user",
+            "--package=xtask",
             "--lib",
             "--bins",
         ]));

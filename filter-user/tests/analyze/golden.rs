@@ -1,8 +1,9 @@
 //! Each golden capture through the program: what it finds is what was done.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 
 use crate::{
     analyze, capture,
@@ -21,7 +22,7 @@ fn everything_that_was_done_in_a_golden_capture_is_found_and_nothing_else() {
 
 #[test]
 fn every_capture_is_expected() {
-    let directory = std::fs::read_dir(capture("")).unwrap();
+    let directory = fs::read_dir(capture("")).unwrap();
     let there: BTreeSet<_> = directory
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
@@ -102,6 +103,27 @@ fn the_trace_of_the_article_is_found_exactly() {
         assert!((0.0..0.01).contains(&reset), "{reset}");
     }
     assert_eq!(findings.len(), 2);
+}
+
+/// The picture in README.md.
+#[test]
+fn the_committed_ladder_is_what_is_drawn_of_the_articles_trace() {
+    let drawn = NamedTempFile::new().unwrap();
+    let mut lastack = Command::new(env!("CARGO_BIN_EXE_lastack"));
+    lastack.arg("analyze").arg(capture("kb.pcap"));
+    lastack
+        .args(["--ladder", "1", "--svg"])
+        .arg(drawn.path())
+        .env_remove("RUST_LOG");
+    let output = lastack.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/ladder.svg");
+    // Not by assert_eq, which would print both.
+    assert!(
+        fs::read(committed).unwrap() == fs::read(drawn.path()).unwrap(),
+        "docs/ladder.svg is another; if the new one is right: lastack analyze \
+         filter-user/tests/captures/kb.pcap --ladder 1 --svg docs/ladder.svg"
+    );
 }
 
 /// What R1 compares with its window: the time since the last ACK that it has let pass.

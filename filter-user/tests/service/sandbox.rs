@@ -65,7 +65,7 @@ fn it_works_with_the_files_of_the_unit() {
         let (name, value) = on.split_once('=').unwrap();
         assert_eq!(setting(name), [value]);
     }
-    assert_eq!(setting("ReadWritePaths"), ["/sys/fs/bpf/lastack"]);
+    assert_eq!(setting("ReadWritePaths"), ["-/sys/fs/bpf/lastack"]);
     let limited = Limited::root();
     assert_works(
         |interfaces, options| {
