@@ -172,9 +172,14 @@ fn remaps(workspace: &Path, sysroot: Option<&str>) -> OsString {
     let cargo = env::var_os("CARGO_HOME")
         .map(PathBuf::from)
         .or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cargo")));
+    // The compiler is started where a library is: a symbolic link on the way is not in that path.
+    let registry = cargo.as_deref().map(|cargo| cargo.join("registry"));
+    let registry = registry.and_then(|registry| registry.canonicalize().ok());
     let remaps = [
         (sysroot.map(PathBuf::from), "/rust"),
         (cargo, "/cargo"),
+        (registry, "/cargo/registry"),
+        (workspace.canonicalize().ok(), "/lastack"),
         (Some(workspace.to_owned()), "/lastack"),
         (env::var_os("OUT_DIR").map(PathBuf::from), "/build"),
     ];

@@ -98,6 +98,7 @@ fn an_upgrade_with_closing_connections_in_the_table_lets_no_reset_through() {
     let before = process(&machine);
     let done = AtomicBool::new(false);
     let outcomes = thread::scope(|scope| {
+        let end = End(&done);
         let working = scope.spawn(|| until(&done, &mut client, &plan));
         wait_until("connections close", || {
             status(&machine)["flows"].as_u64() > Some(0)
@@ -114,8 +115,8 @@ fn an_upgrade_with_closing_connections_in_the_table_lets_no_reset_through() {
                 "{flow} is forgotten: {after}"
             );
         }
-        done.store(true, Ordering::Relaxed);
         assert!(!said.contains("did not start"), "{said}");
+        drop(end);
         working.join().unwrap()
     });
     assert_no_resets(&outcomes);
@@ -129,6 +130,15 @@ fn an_upgrade_with_closing_connections_in_the_table_lets_no_reset_through() {
     let metrics = status(&machine);
     let dropped = metrics["interfaces"][0]["spurious_acks_dropped"].as_u64();
     assert_eq!(dropped, Some(sent), "{metrics}");
+}
+
+/// Ends the client's work, also where a test fails.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn until(done: &AtomicBool, client: &mut Client, plan: &Plan) -> Vec<Outcome> {

@@ -20,12 +20,19 @@ use crate::{
 };
 
 /// Gives nspawn a control group, a `/run` and a BPF file system of its own; it would share the host's
-/// with all others.
+/// with all others. A killed nspawn leaves its container at work: somebody outside sees standard input end
+/// with this process, and ends both.
 const LAUNCH: &str = "
 mkdir \"$1\"
+{
+    cat
+    echo 1 > \"$1/cgroup.kill\"
+    sleep 1
+    find \"$1\" -depth -type d -exec rmdir {} ';'
+} <&0 >/dev/null 2>&1 &
 echo $$ > \"$1/cgroup.procs\"
 shift
-exec unshare --mount --propagation private sh -euc '
+exec </dev/null unshare --mount --propagation private sh -euc '
 mount -t tmpfs -o mode=755 tmpfs /run
 umount --recursive --lazy /sys/fs/cgroup
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
@@ -109,7 +116,7 @@ impl Machine {
         }
         nspawn
             .args(how)
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(file.try_clone().unwrap())
             .stderr(file);
         let mut machine = Self {

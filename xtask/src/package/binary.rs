@@ -62,9 +62,13 @@ fn flags(linkage: Linkage) -> Result<String> {
         .or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cargo")))
         .context("where cargo keeps crates is in neither CARGO_HOME nor HOME")?;
     let remap = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
+    // Also as it is called where a symbolic link leads there.
+    let registry = cargo.join("registry");
+    let registry = registry.canonicalize().unwrap_or(registry);
     let mut flags = vec![
         remap(Path::new(sysroot.trim()), "/rust"),
         remap(&cargo, "/cargo"),
+        remap(&registry, "/cargo/registry"),
         remap(&workspace::root(), "/lastack"),
     ];
     if linkage == Linkage::Static {
