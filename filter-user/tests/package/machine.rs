@@ -24,15 +24,17 @@ use crate::{
 /// with this process, and ends both.
 const LAUNCH: &str = "
 mkdir \"$1\"
+exec 3<&0 </dev/null
 {
     cat
     echo 1 > \"$1/cgroup.kill\"
     sleep 1
     find \"$1\" -depth -type d -exec rmdir {} ';'
-} <&0 >/dev/null 2>&1 &
+} <&3 3<&- >/dev/null 2>&1 &
+exec 3<&-
 echo $$ > \"$1/cgroup.procs\"
 shift
-exec </dev/null unshare --mount --propagation private sh -euc '
+exec unshare --mount --propagation private sh -euc '
 mount -t tmpfs -o mode=755 tmpfs /run
 umount --recursive --lazy /sys/fs/cgroup
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
