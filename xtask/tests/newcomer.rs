@@ -25,6 +25,8 @@ fn commands(readme: &str) -> Vec<String> {
 /// A clone of what is committed in this checkout; it goes with this.
 struct Clone {
     path: PathBuf,
+    /// Its place is that of other runs, too: another path would have everything built anew.
+    _lock: File,
 }
 
 impl Clone {
@@ -32,8 +34,11 @@ impl Clone {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let place = place();
         fs::create_dir_all(&place).unwrap();
+        let lock = File::create(place.join("lock")).unwrap();
+        lock.lock().unwrap();
         let clone = Self {
             path: place.join("lastack"),
+            _lock: lock,
         };
         clone.remove();
         // The owner of the checkout may be somebody else.
