@@ -69,7 +69,7 @@ fn main() -> ExitCode {
 
 fn run() -> anyhow::Result<()> {
     let mut arguments = env::args_os().skip(1);
-    if let (Some(compiler), Ok(remaps)) = (arguments.next(), env::var_os(REMAPS)) {
+    if let (Some(compiler), Some(remaps)) = (arguments.next(), env::var_os(REMAPS)) {
         let lines = remaps.as_bytes().split(|&byte| byte == b'\n');
         let error = Command::new(&compiler)
             .args(arguments)

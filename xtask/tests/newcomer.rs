@@ -7,7 +7,8 @@
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
 
 use std::{
-    env, fs,
+    env,
+    fs::{self, File},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
@@ -120,7 +121,7 @@ fn both(table: &str) -> Vec<Vec<&str>> {
 
 #[test]
 fn the_commands_under_see_it_lead_from_a_clone_to_the_cure() {
-    let Clone { path: clone } = &Clone::new();
+    let Clone { path: clone, .. } = &Clone::new();
     let readme = fs::read_to_string(clone.join("README.md")).unwrap();
     let commands = commands(&readme);
     assert!(!commands.is_empty());
