@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use super::{Source, create, notices, printed};
 use crate::{process::quietly, workspace};
@@ -18,12 +18,11 @@ const COMPLETIONS: [(&str, &str); 3] = [
 ];
 
 /// Files of the checkout that are packaged as they are.
-const COPIED: [(&str, &str); 4] = [
+const COPIED: [(&str, &str); 3] = [
     (
         "systemd/lastack@.service",
         "usr/lib/systemd/system/lastack@.service",
     ),
-    ("filter-user/lastack.toml", "etc/lastack/wan.toml"),
     (
         "fleet/prometheus/lastack.rules.yaml",
         "usr/share/lastack/prometheus/lastack.rules.yaml",
@@ -32,6 +31,15 @@ const COPIED: [(&str, &str); 4] = [
         "packaging/prometheus.yml",
         "usr/share/lastack/prometheus/prometheus.yml",
     ),
+];
+
+/// What `lastack@wan` begins with, of which the administrator has a copy in /etc/lastack.
+const CONFIGURATION: &str = "usr/share/lastack/wan.toml";
+
+/// What the unit says by flags: `check` and `run` with the file alone are then about the same instance.
+const AS_THE_UNIT: [(&str, &str); 2] = [
+    ("\n#pin = false\n", "\npin = true\n"),
+    ("\n#instance = \"default\"\n", "\ninstance = \"wan\"\n"),
 ];
 
 /// Makes the tree anew at `top`.
@@ -48,6 +56,8 @@ pub(super) fn make(top: &Path, built: &Path, source: &Source) -> Result<()> {
     for (from, to) in COPIED {
         copy(&root.join(from), &top.join(to))?;
     }
+    let configuration = configuration()?;
+    put(&top.join(CONFIGURATION), configuration.as_bytes(), 0o644)?;
     for board in files(&root.join("fleet/grafana"), "json")? {
         copy(
             &root.join("fleet/grafana").join(&board),
@@ -105,7 +115,26 @@ pub(super) fn add_what_unpacks_alone(top: &Path) -> Result<()> {
     ] {
         copy(&root.join(from), &top.join(to))?;
     }
-    Ok(())
+    let configuration = configuration()?;
+    put(
+        &top.join("etc/lastack/wan.toml"),
+        configuration.as_bytes(),
+        0o644,
+    )
+}
+
+/// The example of a configuration, for `lastack@wan`.
+fn configuration() -> Result<String> {
+    let path = workspace::root().join("filter-user/lastack.toml");
+    let text = fs::read_to_string(&path);
+    let mut text = text.with_context(|| format!("cannot read {}", path.display()))?;
+    for (default, unit) in AS_THE_UNIT {
+        if !text.contains(default) {
+            bail!("{} has no line {}", path.display(), default.trim());
+        }
+        text = text.replacen(default, unit, 1);
+    }
+    Ok(text)
 }
 
 /// What Debian wants of each revision.
