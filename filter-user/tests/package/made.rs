@@ -82,6 +82,72 @@ fn packages_that_are_made_twice_have_the_same_bytes() {
     }
 }
 
+/// All files below a directory.
+fn walk(directory: &Path) -> Vec<PathBuf> {
+    let below = |path: PathBuf| {
+        if path.is_dir() {
+            walk(&path)
+        } else {
+            vec![path]
+        }
+    };
+    files(directory).into_iter().flat_map(below).collect()
+}
+
+#[test]
+fn what_documents_and_rules_lead_to_is_in_the_packages() {
+    for package in files(revision(1)) {
+        let is_deb = package.extension().unwrap() == "deb";
+        let kind = package.extension().unwrap().to_string_lossy();
+        let tree = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("tree-{kind}"));
+        fs::remove_dir_all(&tree).ok();
+        fs::create_dir_all(&tree).unwrap();
+        let mut unpack = Command::new(if is_deb { "dpkg-deb" } else { "tar" });
+        if is_deb {
+            unpack.arg("--extract").args([&package, &tree]);
+        } else {
+            unpack.arg("--strip-components=1").arg("--directory");
+            unpack
+                .arg(&tree)
+                .arg("--extract")
+                .arg("--file")
+                .arg(&package);
+        }
+        assert!(unpack.status().unwrap().success(), "{unpack:?}");
+
+        let pages = walk(&tree).into_iter();
+        let pages: Vec<_> = pages
+            .filter(|path| path.extension().is_some_and(|it| it == "md"))
+            .collect();
+        assert!(pages.len() > 10, "{pages:?}");
+        let mut seen = 0;
+        for page in pages {
+            let text = fs::read_to_string(&page).unwrap();
+            let links = text.split("](").skip(1);
+            for link in links.filter_map(|rest| rest.split(')').next()) {
+                let file = link.split('#').next().unwrap();
+                if link.contains("://") || file.is_empty() {
+                    continue;
+                }
+                let target = page.with_file_name(file);
+                let found = target.canonicalize();
+                let found = found.unwrap_or_else(|_| panic!("{}: {link}", page.display()));
+                assert!(found.starts_with(&tree), "{}: {link}", page.display());
+                seen += 1;
+            }
+        }
+        assert!(seen > 60, "{seen} links");
+
+        let rules = tree.join("usr/share/lastack/prometheus/lastack.rules.yaml");
+        let rules = fs::read_to_string(rules).unwrap();
+        let runbooks = rules.split("runbook: /").skip(1);
+        for runbook in runbooks.map(|rest| rest.split('#').next().unwrap()) {
+            assert!(tree.join(runbook).exists(), "{runbook}");
+        }
+        fs::remove_dir_all(&tree).unwrap();
+    }
+}
+
 #[test]
 fn lintian_finds_neither_errors_nor_warnings() {
     let mut lintian = Command::new("lintian");

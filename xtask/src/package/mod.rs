@@ -6,6 +6,7 @@
 mod binary;
 mod check;
 mod notices;
+mod pages;
 mod tree;
 
 use std::{

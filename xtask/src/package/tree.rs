@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Source, create, notices, printed};
+use super::{Source, create, notices, pages::Places, printed};
 use crate::{process::quietly, workspace};
 
 /// Who makes it: nobody in person, and mail reaches nobody.
@@ -18,14 +18,10 @@ const COMPLETIONS: [(&str, &str); 3] = [
 ];
 
 /// Files of the checkout that are packaged as they are.
-const COPIED: [(&str, &str); 3] = [
+const COPIED: [(&str, &str); 2] = [
     (
         "systemd/lastack@.service",
         "usr/lib/systemd/system/lastack@.service",
-    ),
-    (
-        "fleet/prometheus/lastack.rules.yaml",
-        "usr/share/lastack/prometheus/lastack.rules.yaml",
     ),
     (
         "packaging/prometheus.yml",
@@ -40,6 +36,18 @@ const CONFIGURATION: &str = "usr/share/lastack/wan.toml";
 const AS_THE_UNIT: [(&str, &str); 2] = [
     ("\n#pin = false\n", "\npin = true\n"),
     ("\n#instance = \"default\"\n", "\ninstance = \"wan\"\n"),
+];
+
+/// Rules, dashboard, manifests and recipe, each in a directory of its own.
+const FLEET: (&str, &str) = ("fleet", "usr/share/lastack");
+
+const DOCUMENTS: &str = "usr/share/doc/lastack";
+/// Pages beside those of docs/, with the same way to these.
+const PAGES: [&str; 4] = [
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
 ];
 
 /// Makes the tree anew at `top`.
@@ -58,22 +66,7 @@ pub(super) fn make(top: &Path, built: &Path, source: &Source) -> Result<()> {
     }
     let configuration = configuration()?;
     put(&top.join(CONFIGURATION), configuration.as_bytes(), 0o644)?;
-    for board in files(&root.join("fleet/grafana"), "json")? {
-        copy(
-            &root.join("fleet/grafana").join(&board),
-            &top.join("usr/share/lastack/grafana").join(&board),
-        )?;
-    }
-    let documents = top.join("usr/share/doc/lastack");
-    copy(&root.join("README.md"), &documents.join("README.md"))?;
-    for page in ["md", "svg"].map(|extension| files(&root.join("docs"), extension)) {
-        for page in page? {
-            copy(
-                &root.join("docs").join(&page),
-                &documents.join("docs").join(&page),
-            )?;
-        }
-    }
+    copy_all(&root.join(FLEET.0), &top.join(FLEET.1))?;
     let pages = top.join("usr/share/man/man1");
     create(&pages)?;
     printed(Command::new(&program).args(["man", "--dir"]).arg(&pages))?;
@@ -89,11 +82,43 @@ pub(super) fn make(top: &Path, built: &Path, source: &Source) -> Result<()> {
         ("changelog.Debian", debian_changelog(source)?),
         ("third-party.txt", notices::third_party()?),
     ] {
-        let path = documents.join(name);
+        let path = top.join(DOCUMENTS).join(name);
         put(&path, text.as_bytes(), 0o644)?;
         compress(&path)?;
     }
+    documents(top)
+}
+
+/// Documents, once there is all that they lead to.
+fn documents(top: &Path) -> Result<()> {
+    let root = workspace::root();
+    let documents = top.join(DOCUMENTS);
+    let of = |extension| -> Result<Vec<_>> {
+        let names = files(&root.join("docs"), extension)?;
+        Ok(names.iter().map(|name| format!("docs/{name}")).collect())
+    };
+    let pages = [PAGES.map(str::to_owned).into(), of("md")?].concat();
+    for path in pages.iter().chain(&of("svg")?).chain(&of("txt")?) {
+        copy(&root.join(path), &documents.join(path))?;
+    }
+    for path in pages {
+        page(top, &path, &format!("{DOCUMENTS}/{path}"))?;
+    }
     Ok(())
+}
+
+/// Writes a page of the checkout.
+fn page(top: &Path, from: &str, to: &str) -> Result<()> {
+    let text = fs::read_to_string(workspace::root().join(from));
+    let text = text.with_context(|| format!("cannot read {from}"))?;
+    let mut places: Vec<_> = COPIED.map(|(from, to)| (from.into(), to.into())).into();
+    places.push((FLEET.0.into(), FLEET.1.into()));
+    for path in PAGES.into_iter().chain(["docs"]) {
+        places.push((path.into(), Path::new(DOCUMENTS).join(path)));
+    }
+    let text = Places { top, places }.page(&text, from.as_ref(), to.as_ref());
+    let text = text.with_context(|| format!("cannot package {from}"))?;
+    put(&top.join(to), text.as_bytes(), 0o644)
 }
 
 /// What only the Debian package has.
@@ -108,13 +133,13 @@ pub(super) fn add_what_debian_reads(top: &Path) -> Result<()> {
 pub(super) fn add_what_unpacks_alone(top: &Path) -> Result<()> {
     let root = workspace::root();
     for (from, to) in [
-        ("README.md", "README.md"),
         ("packaging/INSTALL", "INSTALL"),
         ("LICENSE-APACHE", "LICENSE-APACHE"),
         ("LICENSE-MIT", "LICENSE-MIT"),
     ] {
         copy(&root.join(from), &top.join(to))?;
     }
+    page(top, "README.md", "README.md")?;
     let configuration = configuration()?;
     put(
         &top.join("etc/lastack/wan.toml"),
@@ -177,6 +202,16 @@ fn files(directory: &Path, extension: &str) -> Result<Vec<String>> {
 fn copy(from: &Path, to: &Path) -> Result<()> {
     let content = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
     put(to, &content, 0o644)
+}
+
+/// Copies a directory with all that is in it.
+fn copy_all(from: &Path, to: &Path) -> Result<()> {
+    for entry in fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
+        let path = entry?.path();
+        let copy_of = if path.is_dir() { copy_all } else { copy };
+        copy_of(&path, &to.join(path.file_name().unwrap_or_default()))?;
+    }
+    Ok(())
 }
 
 /// Writes a file whose permissions are nobody's umask.
