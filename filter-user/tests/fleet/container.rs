@@ -1,6 +1,6 @@
 //! The container of the recipe, in the pod of the manifests, on a gateway of the lab.
 
-use std::{collections::HashMap, fs, process::Command};
+use std::{collections::HashMap, fs, path::Path, process::Command};
 
 use filter_user::lab::{namespace::Namespace, topology::WAN};
 use serde_json::Value;
@@ -56,6 +56,13 @@ fn dropped(gateway: &Namespace) -> u64 {
     let metrics = tool(gateway, "curl", &metrics);
     let labels = format!("{{action=\"dropped\",iface=\"{WAN}\",kind=\"spurious\"}}");
     sample(&metrics, &format!("lastack_spurious_acks_total{labels}"))
+}
+
+/// Takes off what a pod has left, as somebody on the node does.
+fn lastack_detach(gateway: &Namespace, pins: &Path) {
+    let program = env!("CARGO_BIN_EXE_lastack");
+    let pins = pins.to_string_lossy();
+    tool(gateway, program, &["detach", "--pin-dir", &pins]);
 }
 
 /// What the kernel says of the container's process.
@@ -118,4 +125,52 @@ fn a_pod_of_the_daemon_set_cures_outlives_its_replacement_and_detaches() {
     assert!(said.contains("detached from wan0"), "{said}");
     assert_eq!(hooks(gateway, WAN), before);
     assert_eq!(file_system.list("lastack"), [""; 0]);
+}
+
+#[test]
+fn a_pod_that_cannot_take_over_comes_up_by_the_component_that_begins_anew() {
+    let (daemon_set, config_map) = manifests("fleet/kubernetes/base");
+    let (anew, larger) = manifests("fleet/kubernetes/overlays/larger");
+    let file_system = BpfFileSystem::new();
+    let pins = file_system.path().join("lastack");
+    let mut network = Network::new();
+    let mut client = network.client();
+    let gateway = &network.topology.gateway;
+    let pods = Pods::new(gateway);
+    pods.build();
+    let ready = || {
+        wait_until("the pod is ready", || {
+            succeeds(gateway, &daemon_set, "readinessProbe")
+        });
+    };
+    fs::create_dir(&pins).unwrap();
+    pods.play(&daemon_set, &config_map, &pins);
+    ready();
+    pods.remove();
+
+    // The tables that are left are smaller; a kubelet would start it again and again.
+    let mut stuck = anew.clone();
+    let pod = stuck["spec"]["template"]["spec"].as_object_mut().unwrap();
+    pod.remove("initContainers").unwrap();
+    pods.play(&stuck, &larger, &pins);
+    wait_until("the pod refuses them", || {
+        pods.log()
+            .contains("max-flows is 65536 and cannot become 262144")
+    });
+    wait_until("the pod ends", || pods.process() == 0);
+    pods.remove();
+
+    pods.play(&anew, &larger, &pins);
+    ready();
+    assert_eq!(dropped(gateway), 0, "counted from the beginning");
+    assert_eq!(resets(&mut client), 0, "{}", pods.log());
+    let status = pods.execute(&["lastack", "status", "--output", "json"]);
+    assert!(status.contains("\"flows_capacity\":262144"), "{status}");
+    pods.remove();
+
+    // A node on which nothing is left is none that it stops at.
+    lastack_detach(gateway, &pins);
+    assert_eq!(file_system.list("lastack"), [""; 0]);
+    pods.play(&anew, &larger, &pins);
+    ready();
 }
