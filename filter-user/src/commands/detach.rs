@@ -61,12 +61,15 @@ fn text(detached: &Detached) -> String {
 
 /// Nothing where there was none.
 fn text_of_all(detached: &AllDetached) -> String {
-    let mut lines: String = detached.instances.iter().map(text).collect();
-    if !detached.left.is_empty() {
-        let interfaces = detached.left.join(", ");
-        lines += &format!("detached from {interfaces} what killed processes had left there\n");
-    }
-    lines
+    let instances: String = detached.instances.iter().map(text).collect();
+    let left = match detached.left.as_slice() {
+        [] => String::new(),
+        left => format!(
+            "detached from {} what killed processes had left there\n",
+            left.join(", ")
+        ),
+    };
+    instances + &left
 }
 
 #[cfg(test)]
