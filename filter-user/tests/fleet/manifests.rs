@@ -80,14 +80,51 @@ fn kubernetes_schemas_allow_what_is_rendered_and_each_has_the_same_rights() {
             "readOnlyRootFilesystem": true,
             "capabilities": {"drop": ["ALL"], "add": ["BPF", "NET_ADMIN", "PERFMON"]},
         });
-        assert_eq!(container["securityContext"], rights);
+        let before = pod["initContainers"].as_array().into_iter().flatten();
+        for container in before.chain([container]) {
+            assert_eq!(container["securityContext"], rights);
+        }
         assert_eq!(
             pod["securityContext"]["seccompProfile"]["type"],
             "RuntimeDefault"
         );
         assert_eq!(pod["hostNetwork"], true);
-        for other in ["hostPID", "hostIPC", "initContainers"] {
+        for other in ["hostPID", "hostIPC"] {
             assert_eq!(pod[other], Value::Null);
+        }
+    }
+}
+
+#[test]
+fn a_quota_allows_the_priority_of_the_pods_in_their_namespace() {
+    for kustomization in kustomizations() {
+        let manifests = rendered(&kustomization);
+        let pod = &of_kind(&manifests, "DaemonSet")["spec"]["template"]["spec"];
+        let quota = &of_kind(&manifests, "ResourceQuota")["spec"];
+        let scope = json!([{
+            "scopeName": "PriorityClass", "operator": "In", "values": [pod["priorityClassName"]],
+        }]);
+        assert_eq!(quota["scopeSelector"]["matchExpressions"], scope);
+        assert_eq!(quota["hard"], json!({"pods": "10k"}));
+    }
+}
+
+#[test]
+fn what_runs_before_the_program_is_of_its_image_and_looks_where_it_pins() {
+    for kustomization in kustomizations() {
+        let manifests = rendered(&kustomization);
+        let pod = &of_kind(&manifests, "DaemonSet")["spec"]["template"]["spec"];
+        let container = &pod["containers"][0];
+        for before in pod["initContainers"].as_array().into_iter().flatten() {
+            for key in ["image", "imagePullPolicy"] {
+                assert_eq!(before[key], container[key]);
+            }
+            for key in ["env", "volumeMounts"] {
+                let all = container[key].as_array().unwrap();
+                for one in before[key].as_array().unwrap() {
+                    assert!(all.contains(one), "{one} of {all:?}");
+                }
+            }
         }
     }
 }

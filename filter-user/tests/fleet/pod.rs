@@ -1,11 +1,11 @@
 //! A pod as podman plays it: without an engine, a registry or a cluster, and with a store of its own.
 
 use std::{
-    cell::RefCell,
-    fs,
+    fs::{self, OpenOptions},
+    io::{BufRead as _, BufReader, Write as _},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Child, Command, Stdio},
 };
 
 use filter_user::lab::namespace::Namespace;
@@ -13,9 +13,35 @@ use serde_json::{Value, json};
 
 use crate::{
     checkout,
-    instance::{output, traffic::Directory},
+    instance::{bpffs::BpfFileSystem, output, traffic::Directory, wait_until},
     run,
 };
+
+/// Podman at work in namespaces of processes and mounts of its own, and somebody outside, of another group
+/// of processes, who sees standard input end with this process: then all in there ends, and goes.
+const KEEP: &str = r#"
+files=$1 pins=$2
+unshare --mount --pid --fork --kill-child --mount-proc sh -euc '
+mount -t tmpfs tmpfs /run
+touch "$1/kept"
+exec catatonit sleep infinity' sh "$files" >/dev/null 2>&1 &
+echo $!
+exec >/dev/null 2>&1
+cat
+kill -KILL $(cat /proc/$!/task/$!/children)
+wait
+# Where cgroups of both versions are side by side, it leaves what it has made for pods. Not what somebody
+# else's pods are in.
+made=$(cat "$files/played"; find "$files/store" -name config.json -exec grep -o 'libpod_parent/[^/"]*' {} +)
+for pod in $made; do
+    find /sys/fs/cgroup/*/libpod_parent/"${pod##*/}" -depth -type d -exec rmdir {} ';'
+done
+rmdir /sys/fs/cgroup/*/libpod_parent/conmon
+rmdir /sys/fs/cgroup/*/libpod_parent
+umount --lazy "$pins"
+rmdir "$pins"
+rm -rf "$files"
+"#;
 
 /// What podman calls the container: the pod and the container in it.
 const CONTAINER: &str = "lastack-lastack";
@@ -35,19 +61,35 @@ runtime = "runc"
 pub(crate) struct Pods<'a> {
     namespace: &'a Namespace,
     directory: Directory,
-    played: RefCell<Vec<String>>,
+    keeper: Child,
+    /// The process whose children are in the namespaces.
+    inside: u32,
 }
 
 impl<'a> Pods<'a> {
-    /// Their network is that of the namespace, as if it were the node's.
-    pub(crate) fn new(namespace: &'a Namespace) -> Self {
+    /// Their network is that of the namespace, as if it were the node's. With them goes the BPF file system.
+    pub(crate) fn new(namespace: &'a Namespace, file_system: &BpfFileSystem) -> Self {
+        let directory = Directory::new();
+        fs::write(directory.0.join("containers.conf"), SETTINGS).unwrap();
+        fs::write(directory.0.join("seccomp.json"), seccomp_profile()).unwrap();
+        fs::write(directory.0.join("played"), "").unwrap();
+        let mut keeper = Command::new("setsid");
+        keeper
+            .args(["sh", "-uc", KEEP, "sh"])
+            .args([&directory.0, file_system.path()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut keeper = keeper.spawn().unwrap();
+        let mut inside = String::new();
+        let stdout = keeper.stdout.take().unwrap();
+        BufReader::new(stdout).read_line(&mut inside).unwrap();
         let pods = Self {
             namespace,
-            directory: Directory::new(),
-            played: RefCell::default(),
+            directory,
+            keeper,
+            inside: inside.trim().parse().unwrap(),
         };
-        fs::write(pods.path("containers.conf"), SETTINGS).unwrap();
-        fs::write(pods.path("seccomp.json"), seccomp_profile()).unwrap();
+        wait_until("the namespaces are there", || pods.path("kept").exists());
         pods
     }
 
@@ -92,7 +134,8 @@ impl<'a> Pods<'a> {
         // Also of one whose container does not start.
         let said = played.as_ref().unwrap_or_else(|said| said);
         let id = said.lines().skip_while(|line| *line != "Pod:").nth(1);
-        self.played.borrow_mut().extend(id.map(str::to_owned));
+        let file = OpenOptions::new().append(true).open(self.path("played"));
+        writeln!(file.unwrap(), "{}", id.unwrap_or_default()).unwrap();
         played.unwrap();
     }
 
@@ -108,11 +151,22 @@ impl<'a> Pods<'a> {
         said.unwrap_or_else(|said| said)
     }
 
-    /// The process of the container, or 0.
-    pub(crate) fn process(&self) -> u32 {
+    /// Whether the container's process has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.process() == "0"
+    }
+
+    fn process(&self) -> String {
         let format = "--format={{.State.Pid}}";
         let id = self.podman(&["inspect", format, CONTAINER]).unwrap();
-        id.trim().parse().unwrap()
+        id.trim().to_owned()
+    }
+
+    /// What the kernel says of the container's process in a file of /proc.
+    pub(crate) fn told(&self, file: &str) -> String {
+        let mut cat = self.inside("cat");
+        cat.arg(format!("/proc/{}/{file}", self.process()));
+        String::from_utf8(output(self.namespace, cat).stdout).unwrap()
     }
 
     /// What the container has said.
@@ -133,7 +187,7 @@ impl<'a> Pods<'a> {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut podman = Command::new("podman");
+        let mut podman = self.inside("podman");
         for (option, place) in [
             ("--root", "store"),
             ("--runroot", "run"),
@@ -148,6 +202,17 @@ impl<'a> Pods<'a> {
         podman
     }
 
+    /// A program in the namespaces that end with this process.
+    fn inside(&self, program: &str) -> Command {
+        let namespaces = format!("/proc/{}/ns", self.inside);
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--mount={namespaces}/mnt"))
+            .arg(format!("--pid={namespaces}/pid_for_children"))
+            .arg(program);
+        command
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.directory.0.join(name)
     }
@@ -155,21 +220,8 @@ impl<'a> Pods<'a> {
 
 impl Drop for Pods<'_> {
     fn drop(&mut self) {
-        let removed = self.podman(&["pod", "rm", "--all", "--force", "--time=0"]);
-        if let Err(error) = removed {
-            eprintln!("{error}");
-        }
-        fs::remove_dir("/run/runc").ok();
-        // It leaves what it has made for them in the kernel's tree, if that has cgroups of both versions.
-        let controllers = fs::read_dir("/sys/fs/cgroup").into_iter().flatten();
-        for controller in controllers.flatten() {
-            let parent = controller.path().join("libpod_parent");
-            let played = self.played.borrow();
-            for name in played.iter().map(String::as_str).chain(["conmon", ""]) {
-                // Not what somebody else's pods are in.
-                fs::remove_dir(parent.join(name)).ok();
-            }
-        }
+        // Closes its standard input first.
+        self.keeper.wait().ok();
     }
 }
 
