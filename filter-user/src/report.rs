@@ -210,6 +210,15 @@ pub struct Detached {
     pub unpinned: Option<PathBuf>,
 }
 
+/// What `lastack detach --all` has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AllDetached {
+    /// Those that ran, and those that were pinned.
+    pub instances: Vec<Detached>,
+    /// Where others had left filters in clsact that were killed, under whatever name.
+    pub left: Vec<String>,
+}
+
 /// What `lastack watch` shows, once each interval.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {

@@ -1,9 +1,13 @@
 //! `lastack detach`: takes an instance off.
 
+use anyhow::bail;
 use clap::Args;
 
 use super::asking::Asking;
-use crate::report::Detached;
+use crate::{
+    control,
+    report::{AllDetached, Detached},
+};
 
 /// Takes off what an instance has attached and pinned, and ends it
 ///
@@ -12,10 +16,21 @@ use crate::report::Detached;
 pub struct Arguments {
     #[command(flatten)]
     asking: Asking,
+    /// Takes off every instance of this network namespace, and what killed ones left, if there is any
+    #[arg(long, conflicts_with = "instance")]
+    all: bool,
 }
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    if arguments.all {
+        let (detached, failed) = control::detach_all(&arguments.asking.pin_dir)?;
+        arguments.asking.print(&detached, text_of_all)?;
+        if !failed.is_empty() {
+            bail!(failed.join("; "));
+        }
+        return Ok(());
+    }
     let detached = arguments.asking.detach()?;
     arguments.asking.print(&detached, text)?;
     Ok(())
@@ -42,6 +57,19 @@ fn text(detached: &Detached) -> String {
         done.push(format!("process {pid} ends"));
     }
     done.join("; ") + "\n"
+}
+
+/// Nothing where there was none.
+fn text_of_all(detached: &AllDetached) -> String {
+    let instances: String = detached.instances.iter().map(text).collect();
+    let left = match detached.left.as_slice() {
+        [] => String::new(),
+        left => format!(
+            "detached from {} what killed processes had left there\n",
+            left.join(", ")
+        ),
+    };
+    instances + &left
 }
 
 #[cfg(test)]

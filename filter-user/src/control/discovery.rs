@@ -19,7 +19,7 @@ use super::{
 use crate::{
     datapath::left,
     instance::InstanceName,
-    report::{Detached, Flows, Hosts, Status},
+    report::{AllDetached, Detached, Flows, Hosts, Status},
 };
 
 /// `__SO_ACCEPTCON`, which sockets have that listen.
@@ -177,6 +177,49 @@ pub fn detach(name: Option<&InstanceName>, directory: &Path) -> anyhow::Result<D
         interfaces,
         unpinned: None,
     })
+}
+
+/// Takes off all that run in this network namespace, all that are pinned below `directory` and serve
+/// it, and what others that were killed have left in clsact. What cannot be taken off is told beside
+/// what was; then filters in clsact stay, for they may be of that.
+///
+/// # Errors
+///
+/// Where it cannot be found out what there is.
+pub fn detach_all(directory: &Path) -> anyhow::Result<(AllDetached, Vec<String>)> {
+    let mut done = AllDetached::default();
+    let mut failed = Vec::new();
+    let mut take_off = |instance: &mut Instance| match instance.detach() {
+        Ok(detached) => done.instances.push(detached),
+        Err(error) => failed.push(format!("{}: {error:#}", instance.name())),
+    };
+    let mut unreachable = Vec::new();
+    for name in names()? {
+        match Connection::open(&name) {
+            Ok(connection) => take_off(&mut Instance::Running(connection)),
+            // It has just ended.
+            Err(Unreachable::NotThere(_)) => {}
+            Err(error) => unreachable.push(error.to_string()),
+        }
+    }
+    let found = pinned::instances(directory)?;
+    for pinned in found.here {
+        take_off(&mut Instance::Pinned(pinned));
+    }
+    failed.extend(unreachable);
+    if let Some(error) = found.unreadable {
+        let directory = directory.display();
+        failed.push(format!(
+            "what is pinned in {directory} is not known: {error}"
+        ));
+    }
+    if failed.is_empty() {
+        match left::detach_all_killed() {
+            Ok(left) => done.left = left,
+            Err(error) => failed.push(error.to_string()),
+        }
+    }
+    Ok((done, failed))
 }
 
 fn named(name: &InstanceName, directory: &Path) -> anyhow::Result<Instance> {

@@ -23,7 +23,7 @@ use tokio::sync::broadcast;
 
 pub use self::{
     client::{Connection, Unreachable},
-    discovery::{Instance, choose, detach, instances},
+    discovery::{Instance, choose, detach, detach_all, instances},
     settings::by_option,
 };
 use crate::{

@@ -127,13 +127,13 @@ fn runs(filter: &RouteNetlinkMessage, program: u32) -> bool {
     )
 }
 
-/// A filter of ours that is known by its handle, which an instance gives to all of its filters.
+/// A filter of ours. An instance gives all of its filters the same handle, by which they are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Marked {
     pub(super) side: TcAttachType,
     pub(super) program_id: u32,
+    pub(super) handle: u32,
     priority: u16,
-    handle: u32,
 }
 
 impl Marked {
@@ -164,6 +164,13 @@ pub(super) fn interfaces() -> io::Result<HashSet<u32>> {
 
 /// The filters of ours with this handle on the interface with that index, arriving packets first.
 pub(super) fn marked(index: u32, handle: u32) -> io::Result<Vec<Marked>> {
+    let mut filters = ours(index)?;
+    filters.retain(|filter| filter.handle == handle);
+    Ok(filters)
+}
+
+/// All filters of ours there.
+pub(super) fn ours(index: u32) -> io::Result<Vec<Marked>> {
     let mut found = Vec::new();
     for (parent, side) in [
         (INGRESS, TcAttachType::Ingress),
@@ -173,20 +180,18 @@ pub(super) fn marked(index: u32, handle: u32) -> io::Result<Vec<Marked>> {
             Err(error) if Interface::is_gone(&error) => Vec::new(),
             filters => filters?,
         };
-        let marked = filters.iter().filter_map(|filter| {
+        let ours = filters.iter().filter_map(|filter| {
             let RouteNetlinkMessage::NewTrafficFilter(filter) = filter else {
                 return None;
             };
-            let program_id = our_program(filter)?;
-            let priority = u16::try_from(filter.header.info >> 16).ok()?;
-            (filter.header.handle == TcHandle::from(handle)).then_some(Marked {
+            Some(Marked {
                 side,
-                program_id,
-                priority,
-                handle,
+                program_id: our_program(filter)?,
+                handle: filter.header.handle.into(),
+                priority: u16::try_from(filter.header.info >> 16).ok()?,
             })
         });
-        found.extend(marked);
+        found.extend(ours);
     }
     Ok(found)
 }

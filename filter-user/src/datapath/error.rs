@@ -1,6 +1,10 @@
 //! What can go wrong with the packet programs, in words for whoever has to mend it.
 
-use std::{ffi::OsString, io, path::PathBuf};
+use std::{
+    ffi::OsString,
+    io,
+    path::{Path, PathBuf},
+};
 
 use aya::{
     EbpfError,
@@ -177,7 +181,7 @@ pub enum DatapathError {
     )]
     PinsBusy(PathBuf),
     /// Something is wrong with what is pinned.
-    #[error("cannot pin in {directory}: {}", answer(error))]
+    #[error("cannot pin in {directory}: {}", answer_of_place(directory, error))]
     Pins {
         /// Where.
         directory: PathBuf,
@@ -273,6 +277,19 @@ impl DatapathError {
         let names: Vec<_> = capabilities.iter().map(ToString::to_string).collect();
         Self::Capabilities(names.join(", "))
     }
+}
+
+/// Why nothing can be pinned in a directory, and what to do.
+fn answer_of_place(directory: &Path, error: &io::Error) -> String {
+    if error.raw_os_error() != Some(nix::libc::EROFS) {
+        return answer(error);
+    }
+    let place = directory.parent().unwrap_or(directory).display();
+    format!(
+        "{error}; of a service ProtectKernelTunables= in its unit does that: a drop-in with \
+         `ExecStartPre=+mkdir -p -m 700 {place}` and `ReadWritePaths=-{place}` lets it pin there; else mount \
+         it again so that it can be written to"
+    )
 }
 
 /// That the kernel did not take a program; of the verifier there is more to read.

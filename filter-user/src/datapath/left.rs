@@ -100,6 +100,41 @@ pub(crate) fn detach_killed(name: &InstanceName) -> Result<Vec<String>, Datapath
     Ok(interfaces.into_iter().collect())
 }
 
+/// Takes off all of lastack's filters that are in clsact, whatever their mark; gives the interfaces. No
+/// instance may run, nor any be pinned that is to go on.
+///
+/// # Errors
+///
+/// Where something stays.
+pub(crate) fn detach_all_killed() -> Result<Vec<String>, DatapathError> {
+    let mut interfaces = Vec::new();
+    let with_clsact = clsact::interfaces().map_err(|error| DatapathError::System {
+        what: "which interfaces have clsact",
+        error,
+    })?;
+    for index in with_clsact {
+        let Some(interface) = Interface::name_of(index) else {
+            continue;
+        };
+        let failed = |error| DatapathError::Detach {
+            interface: interface.clone(),
+            error,
+        };
+        let filters = clsact::ours(index).map_err(failed)?;
+        for filter in &filters {
+            filter.remove(&interface).map_err(failed)?;
+        }
+        if filters.iter().any(|filter| Mark::tells_made(filter.handle)) {
+            clsact::remove(index).map_err(failed)?;
+        }
+        if !filters.is_empty() {
+            interfaces.push(interface);
+        }
+    }
+    interfaces.sort();
+    Ok(interfaces)
+}
+
 /// Removes the filters with this handle that are in clsact on interfaces for which `of` says so, and
 /// the qdiscs that were `made` for them.
 pub(super) fn remove_filters(

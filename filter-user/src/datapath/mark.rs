@@ -39,6 +39,11 @@ impl Mark {
         }
     }
 
+    /// Whether a filter with this handle is as those of an instance with a name that made the qdisc.
+    pub(super) fn tells_made(handle: u32) -> bool {
+        handle & 3 == Self::Named(2).handle(true)
+    }
+
     /// Every handle that its filters may have, and whether it tells that it made the qdisc.
     pub(super) fn handles(self) -> impl Iterator<Item = (u32, bool)> {
         let told: &[bool] = match self {

@@ -72,6 +72,13 @@ fn what_is_installed_starts_nothing_by_itself_and_its_unit_cures() {
     machine.ok("lastack check --config /etc/lastack/wan.toml");
     machine.ok(START);
     assert_eq!(resets(&mut client), 0);
+    // The same instance as the unit's, which has what it needs.
+    let said = machine
+        .run("lastack check --config /etc/lastack/wan.toml")
+        .stdout;
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.contains("/sys/fs/bpf/lastack/wan"), "{said}");
+    assert!(!said.contains("error    machine  metrics"), "{said}");
     machine.ok("systemd-analyze verify lastack@wan.service");
     // In tenths.
     machine.ok("systemd-analyze security --no-pager --threshold=20 lastack@wan.service");
@@ -162,11 +169,66 @@ fn an_upgrade_that_cannot_take_over_says_so_and_leaves_the_old_filter_at_work() 
         .lines()
         .filter(|line| line.starts_with("lastack: "))
         .collect();
-    let [line] = lines[..] else { panic!("{said}") };
-    assert!(line.contains("lastack detach --instance wan"), "{line}");
+    let [line, remedies @ ..] = &lines[..] else {
+        panic!("{said}")
+    };
+    assert!(line.contains("goes on filtering"), "{said}");
+    assert!(lines.iter().all(|line| line.len() <= 200), "{said}");
+    let remedies = remedies.join("\n");
+    // What is likelier comes first.
+    let mistake = remedies.find("lastack check --config /etc/lastack/wan.toml");
+    let layout = remedies.find("lastack detach --instance wan");
+    assert!(mistake.is_some() && mistake < layout, "{said}");
     assert_eq!(resets(&mut client), 0);
     machine.ok("lastack detach --instance wan; systemctl restart lastack@wan");
     assert_eq!(status(&machine)["settings"]["role"], "lan");
+}
+
+/// Of another version, whose example of a configuration has another comment.
+const REPACK: &str = "
+cd /root
+dpkg-deb --raw-extract /mnt/2/lastack_*.deb new
+sed -i 's/^Version: .*/Version: 99-1/' new/DEBIAN/control
+for file in $(find new -name '*.toml'); do echo '#another = 1' >>$file; done
+dpkg-deb -Znone --build new lastack_99.deb
+";
+
+#[test]
+fn an_upgrade_asks_nothing_and_keeps_what_is_configured() {
+    let network = Network::new();
+    let machine = Machine::boot(&network.topology.gateway);
+    installed(&machine);
+    let before = machine.ok("cat /etc/lastack/wan.toml");
+    machine.ok(REPACK);
+    machine.ok("apt-get install --yes /root/lastack_99.deb");
+    let state = machine.ok("dpkg-query --show --showformat '${Version} ${Status}' lastack");
+    assert_eq!(state, "99-1 install ok installed");
+    assert_eq!(machine.ok("cat /etc/lastack/wan.toml"), before);
+    assert!(
+        machine
+            .ok("grep -r another /usr/share/lastack")
+            .contains("wan.toml")
+    );
+    machine.ok("rm /etc/lastack/wan.toml; dpkg --install /root/lastack_99.deb");
+    // As with any file of an administrator's.
+    machine.ok("test ! -e /etc/lastack/wan.toml");
+}
+
+#[test]
+fn an_upgrade_does_not_say_of_a_failing_instance_that_it_filters() {
+    let network = Network::new();
+    let machine = Machine::boot(&network.topology.gateway);
+    machine.ok(INSTALL);
+    machine.ok("sed -i 's/^#iface = .*/iface = [\"absent0\"]/' /etc/lastack/wan.toml");
+    assert!(!machine.run(START).status.success());
+    let said = machine.ok(UPGRADE);
+    assert!(
+        said.contains("lastack: lastack@wan.service did not start"),
+        "{said}"
+    );
+    assert!(said.contains("lastack check --config"), "{said}");
+    assert!(!said.contains("goes on filtering"), "{said}");
+    assert!(!said.contains("lastack detach"), "{said}");
 }
 
 #[test]
@@ -195,26 +257,37 @@ fn what_is_removed_leaves_nothing_in_the_kernel_and_what_is_purged_no_file() {
 }
 
 /// The commands of the tarball's INSTALL: what is indented there.
-fn told(text: &str) -> (String, String) {
+fn told(text: &str) -> [String; 3] {
     let (install, remove) = text.split_once("To take it off:").unwrap();
+    let (install, upgrade) = install.split_once("To upgrade").unwrap();
     let commands = |text: &str| {
         let lines = text.lines().filter_map(|line| line.strip_prefix("    "));
         lines.collect::<Vec<_>>().join("\n")
     };
-    (commands(install), commands(remove))
+    [install, upgrade, remove].map(commands)
 }
 
 #[test]
-fn a_tarball_is_installed_and_taken_off_as_it_says() {
+fn a_tarball_is_installed_upgraded_and_taken_off_as_it_says() {
     let mut network = Network::new();
     let mut client = network.client();
     let gateway = &network.topology.gateway;
     let before = hooks(gateway, WAN);
     let machine = Machine::boot(gateway);
     machine.ok("tar -xzf /mnt/1/lastack-*.tar.gz -C /root");
-    let (install, remove) = told(&machine.ok("cat /root/lastack-*/INSTALL"));
+    let [install, upgrade, remove] = told(&machine.ok("cat /root/lastack-*/INSTALL"));
     let install = install.replace("editor /etc/lastack/wan.toml", CONFIGURE.trim());
     machine.ok(&format!("cd /root/lastack-*\n{install}"));
+    assert_eq!(resets(&mut client), 0);
+    let old = process(&machine);
+    machine.ok(&format!(
+        "tar -xzf /mnt/2/lastack-*.tar.gz -C /root; cd /root/lastack-*\n{upgrade}"
+    ));
+    let after = process(&machine);
+    assert_ne!(after, old);
+    // Not the file that was there before.
+    let program = machine.ok(&format!("readlink /proc/{}/exe", after.trim()));
+    assert_eq!(program.trim(), "/usr/bin/lastack");
     assert_eq!(resets(&mut client), 0);
     machine.ok(&remove);
     assert_eq!(hooks(gateway, WAN), before);
@@ -237,7 +310,8 @@ fn without_systemd_scripts_succeed_and_removal_detaches_what_is_pinned() {
     wait_until("it answers", || {
         machine.run("lastack status").status.success()
     });
-    machine.ok(UPGRADE);
+    let said = machine.ok(UPGRADE);
+    assert!(said.contains("of the old version"), "{said}");
     assert_ne!(hooks(gateway, WAN), before);
     machine.ok("dpkg --remove lastack");
     assert_eq!(hooks(gateway, WAN), before);

@@ -8,7 +8,9 @@
 mod debian;
 #[path = "../instance/mod.rs"]
 mod instance;
+mod journal;
 mod lifecycle;
 mod machine;
 mod made;
 mod operator;
+mod removal;

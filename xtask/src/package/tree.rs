@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use super::{Source, create, notices, pages::Places, printed};
 use crate::{process::quietly, workspace};
@@ -18,12 +18,11 @@ const COMPLETIONS: [(&str, &str); 3] = [
 ];
 
 /// Files of the checkout that are packaged as they are.
-const COPIED: [(&str, &str); 3] = [
+const COPIED: [(&str, &str); 2] = [
     (
         "systemd/lastack@.service",
         "usr/lib/systemd/system/lastack@.service",
     ),
-    ("filter-user/lastack.toml", "etc/lastack/wan.toml"),
     (
         "packaging/prometheus.yml",
         "usr/share/lastack/prometheus/prometheus.yml",
@@ -42,6 +41,15 @@ const PAGES: [&str; 4] = [
     "SECURITY.md",
 ];
 
+/// What `lastack@wan` begins with, of which the administrator has a copy in /etc/lastack.
+const CONFIGURATION: &str = "usr/share/lastack/wan.toml";
+
+/// What the unit says by flags: `check` and `run` with the file alone are then about the same instance.
+const AS_THE_UNIT: [(&str, &str); 2] = [
+    ("\n#pin = false\n", "\npin = true\n"),
+    ("\n#instance = \"default\"\n", "\ninstance = \"wan\"\n"),
+];
+
 /// Makes the tree anew at `top`.
 pub(super) fn make(top: &Path, built: &Path, source: &Source) -> Result<()> {
     if top.exists() {
@@ -57,6 +65,8 @@ pub(super) fn make(top: &Path, built: &Path, source: &Source) -> Result<()> {
         copy(&root.join(from), &top.join(to))?;
     }
     copy_all(&root.join(FLEET.0), &top.join(FLEET.1))?;
+    let configuration = configuration()?;
+    put(&top.join(CONFIGURATION), configuration.as_bytes(), 0o644)?;
     let pages = top.join("usr/share/man/man1");
     create(&pages)?;
     printed(Command::new(&program).args(["man", "--dir"]).arg(&pages))?;
@@ -102,7 +112,9 @@ fn page(top: &Path, from: &str, to: &str) -> Result<()> {
     let text = fs::read_to_string(workspace::root().join(from));
     let text = text.with_context(|| format!("cannot read {from}"))?;
     let mut places: Vec<_> = COPIED.map(|(from, to)| (from.into(), to.into())).into();
-    places.push((FLEET.0.into(), FLEET.1.into()));
+    for (from, to) in [FLEET, ("filter-user/lastack.toml", CONFIGURATION)] {
+        places.push((from.into(), to.into()));
+    }
     for path in PAGES.into_iter().chain(["docs"]) {
         places.push((path.into(), Path::new(DOCUMENTS).join(path)));
     }
@@ -129,7 +141,27 @@ pub(super) fn add_what_unpacks_alone(top: &Path) -> Result<()> {
     ] {
         copy(&root.join(from), &top.join(to))?;
     }
+    let configuration = configuration()?;
+    put(
+        &top.join("etc/lastack/wan.toml"),
+        configuration.as_bytes(),
+        0o644,
+    )?;
     page(top, "README.md", "README.md")
+}
+
+/// The example of a configuration, for `lastack@wan`.
+fn configuration() -> Result<String> {
+    let path = workspace::root().join("filter-user/lastack.toml");
+    let text = fs::read_to_string(&path);
+    let mut text = text.with_context(|| format!("cannot read {}", path.display()))?;
+    for (default, unit) in AS_THE_UNIT {
+        if !text.contains(default) {
+            bail!("{} has no line {}", path.display(), default.trim());
+        }
+        text = text.replacen(default, unit, 1);
+    }
+    Ok(text)
 }
 
 /// What Debian wants of each revision.
