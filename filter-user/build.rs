@@ -19,7 +19,7 @@ use std::{
     env,
     ffi::{OsStr, OsString},
     fs,
-    os::unix::process::CommandExt as _,
+    os::unix::{ffi::OsStrExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
 };
@@ -69,10 +69,11 @@ fn main() -> ExitCode {
 
 fn run() -> anyhow::Result<()> {
     let mut arguments = env::args_os().skip(1);
-    if let (Some(compiler), Ok(remaps)) = (arguments.next(), env::var(REMAPS)) {
+    if let (Some(compiler), Some(remaps)) = (arguments.next(), env::var_os(REMAPS)) {
+        let lines = remaps.as_bytes().split(|&byte| byte == b'\n');
         let error = Command::new(&compiler)
             .args(arguments)
-            .args(remaps.lines())
+            .args(lines.filter(|line| !line.is_empty()).map(OsStr::from_bytes))
             .exec();
         return Err(error).with_context(|| format!("cannot start {}", compiler.display()));
     }

@@ -55,7 +55,13 @@ pub(crate) fn ensure(machine: &dyn Machine) -> Result<()> {
         machine.say(&format!("installing them: {why}"));
         machine.change(&Call::new("python3", &["-m", "venv", &text(&directory)]))?;
     }
-    let pip = ["-m", "pip", "--disable-pip-version-check", "--quiet"];
+    let pip = [
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "--quiet",
+        "--retries=1",
+    ];
     let wanted = workspace::root().join("filter-user/tests/fleet/requirements.txt");
     let install = ["install", "--requirement", &text(&wanted)];
     // Asks nobody where all of it is there.

@@ -7,7 +7,8 @@
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test fails it")]
 
 use std::{
-    env, fs,
+    env,
+    fs::{self, File},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
@@ -25,6 +26,8 @@ fn commands(readme: &str) -> Vec<String> {
 /// A clone of what is committed in this checkout; it goes with this.
 struct Clone {
     path: PathBuf,
+    /// Its place is that of other runs, too: another path would have everything built anew.
+    _lock: File,
 }
 
 impl Clone {
@@ -32,8 +35,11 @@ impl Clone {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let place = place();
         fs::create_dir_all(&place).unwrap();
+        let lock = File::create(place.join("lock")).unwrap();
+        lock.lock().unwrap();
         let clone = Self {
             path: place.join("lastack"),
+            _lock: lock,
         };
         clone.remove();
         // The owner of the checkout may be somebody else.
@@ -115,7 +121,7 @@ fn both(table: &str) -> Vec<Vec<&str>> {
 
 #[test]
 fn the_commands_under_see_it_lead_from_a_clone_to_the_cure() {
-    let Clone { path: clone } = &Clone::new();
+    let Clone { path: clone, .. } = &Clone::new();
     let readme = fs::read_to_string(clone.join("README.md")).unwrap();
     let commands = commands(&readme);
     assert!(!commands.is_empty());

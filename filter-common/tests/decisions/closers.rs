@@ -149,6 +149,18 @@ fn r2_is_not_turned_off_by_a_strangers_fin() {
     assert_eq!(connection.server(reset()).verdict(), Verdict::Drop);
 }
 
+/// Nothing tells it from a stranger's until its Fs is the server's.
+#[test]
+fn r2_goes_by_no_fin_that_came_while_the_server_had_another_fs() {
+    let mut connection = Connection::half_closed(GUARD);
+    connection.server(segment(FIN_ACK, FS, FC));
+    connection.server(crossing_fin());
+    connection.server(server_fin());
+    connection.client(last_ack());
+    assert_eq!(connection.state().phase(), Phase::Closed);
+    assert_eq!(connection.server(reset()).verdict(), Verdict::Drop);
+}
+
 /// A port that was reused without a SYN that we saw.
 #[test]
 fn a_clients_fin_that_acknowledges_another_fin_makes_the_flow_anew() {

@@ -94,7 +94,7 @@ impl<'a> Close<'a> {
     }
 
     /// Whether a FIN with this Fs told that the server had not got the client's: since another Fs
-    /// was told, or right before the first was.
+    /// was told, or right before the first was. While another one is the server's, it is a stranger's.
     fn crossed(&self, fs: SeqNum) -> bool {
         let mut crossed = false;
         for (index, seen) in self.seen.iter().enumerate() {
@@ -103,8 +103,9 @@ impl<'a> Close<'a> {
                 continue;
             }
             let counts = flags.any(Flags::ACK) && ack == self.fc;
+            let is_strangers = !counts && self.fs(index).is_some_and(|told| told != fs);
             if seen.segment.next() == fs {
-                crossed |= !counts;
+                crossed |= !counts && !is_strangers;
             } else if counts || self.fs(index).is_none() {
                 crossed = false;
             }

@@ -209,9 +209,17 @@ fn an_upgrade_asks_nothing_and_keeps_what_is_configured() {
             .ok("grep -r another /usr/share/lastack")
             .contains("wan.toml")
     );
-    machine.ok("rm /etc/lastack/wan.toml; dpkg --install /root/lastack_99.deb");
-    // As with any file of an administrator's.
+    // As with any file of an administrator's, who may also forbid restarts.
+    let said = machine.ok(
+        "printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d; chmod 755 /usr/sbin/policy-rc.d
+        rm /etc/lastack/wan.toml; dpkg --install /root/lastack_99.deb",
+    );
     machine.ok("test ! -e /etc/lastack/wan.toml");
+    let old = format!(
+        "of the old version until it is started again: process {}",
+        process(&machine)
+    );
+    assert!(said.contains(old.trim()), "{said}");
 }
 
 #[test]

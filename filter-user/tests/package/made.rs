@@ -3,7 +3,7 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{self, Command},
     sync::OnceLock,
 };
 
@@ -15,9 +15,24 @@ pub(crate) fn revision(number: usize) -> &'static Path {
 }
 
 fn make(revision: &str) -> PathBuf {
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("revision-{revision}"));
+    let directory = own(&format!("revision-{revision}"));
     package(revision, &directory);
     directory
+}
+
+/// A directory of this run alone. Those of runs that have ended are removed.
+fn own(name: &str) -> PathBuf {
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    for entry in fs::read_dir(place).unwrap() {
+        let there = entry.unwrap().path();
+        let end = there.to_str().and_then(|path| path.rsplit_once("-of-"));
+        if let Some((_, process)) = end
+            && !Path::new("/proc").join(process).exists()
+        {
+            fs::remove_dir_all(&there).ok();
+        }
+    }
+    place.join(format!("{name}-of-{}", process::id()))
 }
 
 /// Makes both packages in a directory, and nothing else is in it afterwards.
@@ -31,6 +46,8 @@ pub(crate) fn package(revision: &str, directory: &Path) {
         .arg(env!("CARGO_BIN_EXE_lastack"))
         .arg("--dir")
         .arg(directory)
+        // The checkout may be somebody else's, of whom git says nothing to root.
+        .env("SOURCE_DATE_EPOCH", "1700000000")
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap());
     // What cargo says of this test is not so of the other program.
     for (name, _) in env::vars_os() {
@@ -52,7 +69,7 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn packages_that_are_made_twice_have_the_same_bytes() {
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("again");
+    let directory = own("again");
     package("1", &directory);
     let [once, again] = [revision(1), &directory].map(files);
     assert_eq!(once.len(), 2, "{once:?}");

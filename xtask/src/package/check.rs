@@ -4,10 +4,11 @@ use std::{
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process::{self, Command},
+    process::Command,
 };
 
 use anyhow::{Context as _, Result, bail};
+use tempfile::TempDir;
 
 use super::{create, printed};
 use crate::{
@@ -29,7 +30,10 @@ pub(super) fn run() -> Result<()> {
     let commit = printed(git.args(["rev-parse", "HEAD"]).current_dir(&root))?;
     let time = super::changed()?.to_string();
     let apart = Apart::new()?;
-    let packages = [root.join("target/package/check"), apart.0.join("packages")];
+    let packages = [
+        root.join("target/package/check"),
+        apart.path().join("packages"),
+    ];
     let mut here = workspace::cargo(["xtask", "package", "--dir"]);
     visibly(here.arg(&packages[0]).env("SOURCE_DATE_EPOCH", time))?;
     apart.build(&root, commit.trim(), &packages[1])?;
@@ -64,18 +68,24 @@ pub(super) fn run() -> Result<()> {
 }
 
 /// A directory elsewhere, that goes in the end.
-struct Apart(PathBuf);
+struct Apart(TempDir);
 
 impl Apart {
     fn new() -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("lastack-package-{}", process::id()));
-        create(&path)?;
-        Ok(Self(path))
+        let made = tempfile::Builder::new()
+            .prefix("lastack-package-")
+            .tempdir();
+        made.map(Self)
+            .context("there is no other place to build in; set TMPDIR")
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
     }
 
     /// Packages a clone, with what cargo has downloaded under another path.
     fn build(&self, root: &Path, commit: &str, packages: &Path) -> Result<()> {
-        let clone = self.0.join("clone");
+        let clone = self.path().join("clone");
         visibly(
             Command::new("git")
                 .args(["clone", "--quiet"])
@@ -85,7 +95,7 @@ impl Apart {
         let mut git = Command::new("git");
         git.args(["checkout", "--quiet", "--detach", commit]);
         visibly(git.current_dir(&clone))?;
-        let home = self.0.join("cargo");
+        let home = self.path().join("cargo");
         create(&home)?;
         let variable = |name| Here.variable(name).map(PathBuf::from);
         let cargo = variable("CARGO_HOME")
@@ -97,8 +107,11 @@ impl Apart {
                 symlink(&there, home.join(name))?;
             }
         }
-        let mut there = Command::new(workspace::cargo_program());
+        let mut there = Command::new("sh");
         there
+            // By somebody who is careful.
+            .args(["-c", "umask 077; exec \"$@\"", "sh"])
+            .arg(workspace::cargo_program())
             .args(["xtask", "package", "--dir"])
             .arg(packages)
             .current_dir(&clone)
@@ -106,12 +119,6 @@ impl Apart {
             .env_remove("CARGO_MANIFEST_DIR")
             .env_remove("CARGO_TARGET_DIR");
         visibly(&mut there)
-    }
-}
-
-impl Drop for Apart {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).ok();
     }
 }
 

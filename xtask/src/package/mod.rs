@@ -75,17 +75,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     create(&into)?;
     let into = into.canonicalize().context("no directory to write to")?;
     let source = Source::new(arguments.revision)?;
+    // What is built, and the tree that cargo-deb reads, have fixed places.
+    let _lock = lock()?;
     let binaries = if let Some(binary) = &arguments.binary {
         [binary.clone(), binary.clone()]
     } else {
-        let _lock = lock("build.lock")?;
         [
             binary::build(Linkage::Dynamic)?,
             binary::build(Linkage::Static)?,
         ]
     };
-    // The tree that cargo-deb reads has a fixed place.
-    let _lock = lock("tree.lock")?;
     let deb = deb(&binaries[0], &source, &cargo_deb, &into)?;
     tell(&deb, &needs(&deb)?)?;
     let tarball = tarball(&binaries[1], &source, &into)?;
@@ -98,8 +97,8 @@ pub(crate) fn directory() -> PathBuf {
 }
 
 /// Waits for others that make packages of this checkout.
-fn lock(name: &str) -> Result<File> {
-    let path = directory().join(name);
+fn lock() -> Result<File> {
+    let path = directory().join("lock");
     let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
     file.lock()
         .with_context(|| format!("cannot wait for {}", path.display()))?;
@@ -180,6 +179,8 @@ fn tarball(built: &Path, source: &Source, into: &Path) -> Result<PathBuf> {
     let mut tar = Command::new("tar");
     tar.args(["--create", "--sort=name", "--format=gnu", "--numeric-owner"])
         .args(["--owner=0", "--group=0"])
+        // Whatever the umask is here.
+        .arg("--mode=u=rwX,go=rX")
         .arg(format!("--mtime=@{}", source.changed))
         .arg("--use-compress-program=gzip -9n")
         .arg("--file")
