@@ -112,7 +112,9 @@ fn page(top: &Path, from: &str, to: &str) -> Result<()> {
     let text = fs::read_to_string(workspace::root().join(from));
     let text = text.with_context(|| format!("cannot read {from}"))?;
     let mut places: Vec<_> = COPIED.map(|(from, to)| (from.into(), to.into())).into();
-    places.push((FLEET.0.into(), FLEET.1.into()));
+    for (from, to) in [FLEET, ("filter-user/lastack.toml", CONFIGURATION)] {
+        places.push((from.into(), to.into()));
+    }
     for path in PAGES.into_iter().chain(["docs"]) {
         places.push((path.into(), Path::new(DOCUMENTS).join(path)));
     }
@@ -139,13 +141,13 @@ pub(super) fn add_what_unpacks_alone(top: &Path) -> Result<()> {
     ] {
         copy(&root.join(from), &top.join(to))?;
     }
-    page(top, "README.md", "README.md")?;
     let configuration = configuration()?;
     put(
         &top.join("etc/lastack/wan.toml"),
         configuration.as_bytes(),
         0o644,
-    )
+    )?;
+    page(top, "README.md", "README.md")
 }
 
 /// The example of a configuration, for `lastack@wan`.
