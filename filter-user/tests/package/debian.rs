@@ -8,7 +8,6 @@ use std::{
 };
 
 const PACKAGES: &str = "--include=systemd,systemd-sysv,dbus";
-const MIRROR: &str = "http://deb.debian.org/debian";
 
 /// Its root. It is made once and kept with the programs of `cargo xtask`, and nobody writes to it.
 pub(crate) fn root() -> PathBuf {
@@ -29,12 +28,23 @@ pub(crate) fn root() -> PathBuf {
         eprintln!("installing a fresh Debian {suite} (about a minute)");
         let mut mmdebstrap = Command::new("mmdebstrap");
         mmdebstrap.args(["--quiet", "--mode=root", "--variant=apt", PACKAGES, &suite]);
-        let output = mmdebstrap.arg(&unfinished).arg(MIRROR).output().unwrap();
+        let output = mmdebstrap.arg(&unfinished).arg(mirror()).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "mmdebstrap: {said}");
         fs::rename(&unfinished, &root).unwrap();
     }
     root
+}
+
+/// Where this machine has its Debian from.
+fn mirror() -> String {
+    let mut apt = Command::new("apt-get");
+    apt.args(["indextargets", "--format", "$(REPO_URI)"]);
+    let output = apt.args(["Created-By: Packages", "Label: Debian"]).output();
+    let listed = String::from_utf8(output.unwrap().stdout).unwrap();
+    let first = listed.lines().next();
+    let first = first.expect("apt has lists of a Debian archive: apt-get update");
+    first.to_owned()
 }
 
 /// The one of this machine, whose C library the program was built for.
