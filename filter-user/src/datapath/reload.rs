@@ -30,18 +30,12 @@ impl Datapath {
     /// Where nothing can be pinned, or what is there cannot be taken over; that is left as it is.
     pub fn load_pinned(settings: &Settings, mut pins: Pins) -> Result<Self, DatapathError> {
         pins.prepare()?;
-        let namespace = record::namespace()?;
-        let Some(left) = Record::read(&pins)? else {
+        let Some(left) = to_take_over(settings, &pins)? else {
             let fresh = Self::load_at(settings, Place::Pinned(pins.clone()), None);
             let fresh = fresh.and_then(|datapath| datapath.remember().map(|()| datapath));
             // What went wrong first is what has to be said.
             return fresh.inspect_err(|_| drop(pins.remove_all()));
         };
-        if left.namespace != namespace {
-            return Err(DatapathError::OtherNamespace(pins.directory().to_owned()));
-        }
-        compare(&left.settings, settings, DETACH_FIRST)?;
-        compare_sizes(&pins, settings)?;
         let mut datapath = Self::load_at(settings, Place::Pinned(pins), Some(left.secret))?;
         datapath.left = left.interfaces;
         datapath.took_over = Some(left.version);
@@ -58,15 +52,8 @@ impl Datapath {
         if !pins.could_be_prepared()? {
             return Ok(None);
         }
-        let Some(left) = Record::read(pins)? else {
-            return Ok(None);
-        };
-        if left.namespace != record::namespace()? {
-            return Err(DatapathError::OtherNamespace(pins.directory().to_owned()));
-        }
-        compare(&left.settings, settings, DETACH_FIRST)?;
-        compare_sizes(pins, settings)?;
-        Ok(Some(left.version))
+        let left = to_take_over(settings, pins)?;
+        Ok(left.map(|left| left.version))
     }
 
     /// Takes off what an earlier process left on interfaces that are served no more. To be called
@@ -314,6 +301,20 @@ impl Named {
             served: served.map(|served| served.links.place(&served.interface, served.entry)),
         }
     }
+}
+
+/// What is pinned there, if there is something; an error where programs with these settings cannot take
+/// it over.
+fn to_take_over(settings: &Settings, pins: &Pins) -> Result<Option<Record>, DatapathError> {
+    let Some(left) = Record::read(pins)? else {
+        return Ok(None);
+    };
+    if left.namespace != record::namespace()? {
+        return Err(DatapathError::OtherNamespace(pins.directory().to_owned()));
+    }
+    compare(&left.settings, settings, DETACH_FIRST)?;
+    compare_sizes(pins, settings)?;
+    Ok(Some(left))
 }
 
 /// Whether what is pinned is as large as programs with these settings think that it is.
